@@ -1,0 +1,5 @@
+"""`python -m pixelcontrast` is the command `pixelcontrast`."""
+
+from pixelcontrast.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Pixel contrast as a part one plugs in: the memory and the criterion."""

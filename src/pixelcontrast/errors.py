@@ -1,0 +1,28 @@
+"""What a user can fix: each error says what was expected, what came, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake the user can correct. The command prints its text without a traceback and exits with 2."""
+
+
+class RecipeError(UserError):
+    """A recipe, or a `--set`, that cannot be used."""
+
+
+class DataError(UserError):
+    """Files that are missing, unreadable or not what the data set's layout promises."""
+
+
+class RunError(UserError):
+    """A run folder, checkpoint or weights file that cannot be used as asked."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest of the `known` names, or an empty string if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,1 @@
+"""The terms a recipe can list, and their weighted sum."""

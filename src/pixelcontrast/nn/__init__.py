@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, the projection, and the `Segmentor` that joins them."""

@@ -1,0 +1,1 @@
+"""Triton twins of operators, each tested against the torch version it stands in for."""

@@ -1,0 +1,18 @@
+"""Two lanes: shapes are checked at run time (the default), or torch.compile traces (PIXELCONTRAST_CHECK_SHAPES=0)."""
+
+import os
+
+if os.environ.get("PIXELCONTRAST_CHECK_SHAPES", "1") == "1":
+    from jaxtyping import install_import_hook
+
+    install_import_hook("pixelcontrast", "beartype.beartype")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _same_everywhere() -> None:
+    """Each test starts from the same seed and runs on one thread, so that neighbours do not disturb it."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
