@@ -1,0 +1,143 @@
+"""Options of the optimiser, the learning-rate schedule and the training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent with momentum.
+
+    Attributes:
+        name: The kind.
+        lr: Base learning rate.
+        momentum: Share of the last update that is kept.
+        weight_decay: L2 penalty on every parameter.
+        head_lr_factor: What the learning rate of everything but the backbone is multiplied by.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Literal["sgd"] = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    head_lr_factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (arXiv:1711.05101).
+
+    Attributes:
+        name: The kind.
+        lr: Base learning rate.
+        betas: Decay of the running mean of the gradient, and of its square.
+        weight_decay: Decoupled decay of every parameter.
+        head_lr_factor: What the learning rate of everything but the backbone is multiplied by.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Literal["adamw"] = "adamw"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    head_lr_factor: float = 1.0
+
+
+Optimizer = Annotated[SGD | AdamW, Field(discriminator="name")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poly:
+    """Learning rate falls as (1 - step / max_steps) ** power, the schedule of segmentation papers.
+
+    Attributes:
+        name: The kind.
+        power: Exponent.
+        warmup_steps: Steps over which the rate first rises linearly.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Literal["poly"] = "poly"
+    power: float = 0.9
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """Learning rate falls along half a cosine.
+
+    Attributes:
+        name: The kind.
+        final_factor: What is left of the base rate at the last step.
+        warmup_steps: Steps over which the rate first rises linearly.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Literal["cosine"] = "cosine"
+    final_factor: float = 0.0
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """Learning rate stays what it is.
+
+    Attributes:
+        name: The kind.
+        warmup_steps: Steps over which the rate first rises linearly.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Literal["constant"] = "constant"
+    warmup_steps: int = 0
+
+
+Schedule = Annotated[Poly | Cosine | Constant, Field(discriminator="name")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """How long, how often, how exactly and on what a network is trained.
+
+    Attributes:
+        max_steps: Optimiser steps of the run.
+        evaluate_every: Steps between evaluations on the validation split; null evaluates at the end only.
+        checkpoint_every: Steps between checkpoints.
+        keep_checkpoints: How many of the latest checkpoints are kept.
+        log_every: Steps between lines in metrics.jsonl and TensorBoard.
+        precision: `32`, or mixed precision with bfloat16 or float16.
+        accelerator: `auto`, `cpu`, `gpu`, `mps`, or any other name that Lightning knows.
+        devices: Number of devices on this machine, or `auto`.
+        num_nodes: Number of machines.
+        accumulate: Batches per optimiser step.
+        channels_last: Keep maps in channels-last order, which most convolutions prefer.
+        gradient_clip: Largest L2 norm of the gradient; null leaves it as it is.
+        sync_batch_norm: Batch statistics over all ranks.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    max_steps: int = 40_000
+    evaluate_every: int | None = None
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    log_every: int = 10
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = "auto"
+    num_nodes: int = 1
+    accumulate: int = 1
+    channels_last: bool = True
+    gradient_clip: float | None = None
+    sync_batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("max_steps", "checkpoint_every", "keep_checkpoints", "log_every", "accumulate", "num_nodes"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
+        if self.evaluate_every is not None and self.evaluate_every < 1:
+            raise ValueError(f"evaluate_every must be at least 1, got {self.evaluate_every}; null evaluates at the end")

@@ -1,0 +1,46 @@
+"""Confusion counts and the scores of semantic segmentation that follow from them.
+
+Counts are summed over images and ranks before anything is divided, as the field does (PASCAL VOC, Cityscapes).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def confusion_counts(
+    labels: Int[Tensor, "*pixels"], predictions: Int[Tensor, "*pixels"], num_classes: int
+) -> Int[Tensor, "k k"]:
+    """Count pixels by (label, prediction).
+
+    Args:
+        labels: Class ids; a pixel whose id is not in 0..num_classes-1 is not counted.
+        predictions: Class ids in 0..num_classes-1.
+        num_classes: k.
+
+    Returns:
+        int64 counts, row = label, column = prediction.
+    """
+    counted = (labels >= 0) & (labels < num_classes)
+    spare = num_classes * num_classes  # takes what is not counted, so that the shape does not depend on the data
+    cells = torch.where(counted, labels.long() * num_classes + predictions.long(), spare).flatten()
+    counts = torch.zeros(spare + 1, dtype=torch.int64, device=labels.device)
+    return counts.scatter_add_(0, cells, torch.ones_like(cells))[:spare].view(num_classes, num_classes)
+
+
+def intersection_over_union(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
+    """IoU per class, 0 to 1: TP / (TP + FP + FN); NaN for a class absent from labels and predictions."""
+    hits = counts.diagonal().double()
+    return hits / (counts.sum(0) + counts.sum(1) - counts.diagonal())
+
+
+def class_accuracy(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
+    """Share of each class's pixels that are predicted rightly, 0 to 1 (recall); NaN for a class absent from the labels."""
+    return counts.diagonal().double() / counts.sum(1)
+
+
+def pixel_accuracy(counts: Int[Tensor, "k k"]) -> Float[Tensor, ""]:
+    """Share of all counted pixels that are predicted rightly, 0 to 1; NaN if there are none."""
+    return counts.diagonal().sum().double() / counts.sum()
