@@ -5,7 +5,7 @@ import os
 if os.environ.get("PIXELCONTRAST_CHECK_SHAPES", "1") == "1":
     from jaxtyping import install_import_hook
 
-    install_import_hook("pixelcontrast", "beartype.beartype")
+    install_import_hook("pixelcontrast", "shape_checks.checked")
 
 import pytest
 import torch

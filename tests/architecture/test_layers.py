@@ -82,7 +82,7 @@ def test_resizing_has_one_home(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in MODULES if part_of(p) == "ops"], ids=lambda p: str(p.relative_to(SOURCE)))
 def test_ops_never_wait_for_the_device(path: Path) -> None:
-    """A call that copies to the host or has a data-dependent shape stops the device; CPU-only code lives in ops/cpu_*."""
+    """Copies to the host and data-dependent shapes stop the device; CPU-only code lives in ops/cpu_*."""
     waits = {"item", "tolist", "nonzero", "unique", "masked_select", "cpu", "numpy"}
     if not path.stem.startswith("cpu_"):
         assert not waits & calls_in(path)

@@ -6,12 +6,12 @@ Counts are summed over images and ranks before anything is divided, as the field
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 
 def confusion_counts(
-    labels: Int[Tensor, "*pixels"], predictions: Int[Tensor, "*pixels"], num_classes: int
+    labels: Integer[Tensor, "*pixels"], predictions: Integer[Tensor, "*pixels"], num_classes: int
 ) -> Int[Tensor, "k k"]:
     """Count pixels by (label, prediction).
 

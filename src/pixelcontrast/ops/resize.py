@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Integer, Num
 from torch import Tensor
 
 
@@ -27,7 +27,7 @@ def resize_image(image: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[
     return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
-def resize_labels(labels: Int[Tensor, "b *grid"], size: Sequence[int]) -> Int[Tensor, "b *new_grid"]:
+def resize_labels(labels: Integer[Tensor, "b *grid"], size: Sequence[int]) -> Integer[Tensor, "b *new_grid"]:
     """Bring labels to `size` by the class under each new pixel's centre, for any number of spatial dimensions.
 
     Index arithmetic rather than interpolation, so that ids of any integer type stay what they are.

@@ -1,0 +1,96 @@
+"""What happens around training steps: evaluation every so often, and the progress a person watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pixelcontrast.engine.scores import Scores
+
+
+class EvaluateEvery(Callback):
+    """Evaluates on the validation split every `every` optimiser steps, but for the last, which the run ends with."""
+
+    def __init__(self, evaluate: Callable[[int], Scores], *, every: int, console: Console) -> None:
+        self.evaluate, self.every, self.console = evaluate, every, console
+        self._last = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Evaluate where the step says so; all ranks take part."""
+        step = trainer.global_step
+        if step == self._last or step % self.every or step >= trainer.max_steps:
+            return
+        self._last = step
+        scores = self.evaluate(step)
+        metrics = {"val/mIoU": scores.mIoU, "val/aAcc": scores.aAcc, "val/mAcc": scores.mAcc}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step)
+        if trainer.is_global_zero:
+            self.console.print(scores.table(f"validation at step {step}"))
+
+
+class ShowProgress(Callback):
+    """A bar with loss, images per second and time left; where there is no terminal, a line every half minute."""
+
+    def __init__(self, console: Console, *, batch_size: int, title: str, every: int = 10) -> None:
+        self.console, self.batch_size, self.title, self.every = console, batch_size, title, every
+        self._progress: Progress | None = None
+        self._started = self._spoke = 0.0
+        self._first_step = 0
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Begin to count."""
+        self._started = self._spoke = time.monotonic()
+        self._first_step = trainer.global_step
+        if trainer.is_global_zero and self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
+                TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[loss]}"),
+                console=self.console,
+            )  # fmt: skip
+            self._progress.add_task(
+                self.title, total=trainer.max_steps, completed=trainer.global_step, speed="", loss=""
+            )
+            self._progress.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Show where training is; the loss is read off the device only every few steps."""
+        step = trainer.global_step
+        if not trainer.is_global_zero or (step % self.every and step < trainer.max_steps):
+            return
+        elapsed = time.monotonic() - self._started
+        steps_per_second = (step - self._first_step) / max(elapsed, 1e-9)
+        speed, loss = f"{steps_per_second * self.batch_size:.1f} images/s", _loss_text(trainer)
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=step, speed=speed, loss=loss)
+        elif time.monotonic() - self._spoke > 30 or step >= trainer.max_steps:
+            self._spoke = time.monotonic()
+            left = (trainer.max_steps - step) / max(steps_per_second, 1e-9)
+            self.console.print(f"{self.title}: step {step}/{trainer.max_steps}, {speed}, {left:.0f} s left, {loss}")
+
+    def on_train_end(self, *_: Any) -> None:
+        """Take the bar down."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def on_exception(self, *_: Any) -> None:
+        """Take the bar down, so that a message can be read."""
+        self.on_train_end()
+
+
+def _loss_text(trainer: L.Trainer) -> str:
+    values = trainer.callback_metrics
+    shown = {
+        name: float(values[key]) for name, key in (("loss", "loss"), ("contrast", "loss/contrast")) if key in values
+    }
+    text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    if "contrast/floor" in values and "contrast/chance" in values:
+        text += f" (floor {float(values['contrast/floor']):.2f}, chance {float(values['contrast/chance']):.2f})"
+    return text

@@ -1,0 +1,150 @@
+"""The training step as a LightningModule: dense terms plus pixel contrast, each logged by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pixelcontrast.contrast import PixelContrast
+from pixelcontrast.data import DataSet, SegmentationDataset, training_loader
+from pixelcontrast.engine.options import SGD, AdamW, Constant, Cosine, Poly, TrainerOptions
+from pixelcontrast.engine.schedules import build_optimizer, learning_rate_factor
+from pixelcontrast.losses import DenseTerm
+from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.types import Batch, SegmentationOutput
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Where a run's samples come from.
+
+    Attributes:
+        dataset: The training split.
+        options: The data section of the recipe.
+        seed: With the number of a sample, decides which image it is and how it is augmented.
+    """
+
+    dataset: SegmentationDataset
+    options: DataSet
+    seed: int
+
+
+class SegmentationTask(L.LightningModule):
+    """One training step of a segmentor, with pixel contrast or without.
+
+    The k-th sample of a run depends on (seed, k) alone: the loader starts at the step that the run is at, and
+    Lightning's own sampler and epoch bookkeeping have no say in it.
+    """
+
+    def __init__(
+        self,
+        segmentor: Segmentor,
+        terms: Sequence[DenseTerm],
+        contrast: PixelContrast | None,
+        *,
+        data: TrainingData,
+        optimizer: SGD | AdamW,
+        schedule: Poly | Cosine | Constant,
+        trainer_options: TrainerOptions,
+    ) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+        self.contrast = contrast
+        self.terms = tuple(terms)
+        self.training_data = data
+        self.optimizer_options = optimizer
+        self.schedule = schedule
+        self.options = trainer_options
+        self._restored_rng: dict[str, Any] | None = None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step's loss; what it is made of is logged by name."""
+        loss, parts = self.loss_of(batch, step=self.global_step)
+        self.log_dict(parts, batch_size=1)
+        return loss
+
+    def loss_of(self, batch: Batch, *, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum of the dense terms, and of pixel contrast from its start step on; and the parts by name."""
+        output: SegmentationOutput = self.segmentor(batch.image)
+        parts = self._dense_parts(output, batch.labels)
+        loss = torch.stack([weight * value for weight, value in parts.values()]).sum()
+        logged = {name: value.detach() for name, (_, value) in parts.items()}
+        weight = self.contrast.weight_at(step) if self.contrast is not None else 0.0
+        if self.contrast is not None and weight > 0:  # off means not computed at all
+            contrast_loss = self.contrast(output.features, batch.labels, output.logits)
+            loss = loss + weight * contrast_loss
+            logged |= {"loss/contrast": contrast_loss.detach()} | self._contrast_statistics()
+        return loss, {"loss": loss.detach(), **logged}
+
+    def _dense_parts(self, output: SegmentationOutput, labels: Tensor) -> dict[str, tuple[float, Tensor]]:
+        parts: dict[str, tuple[float, Tensor]] = {}
+        for term in self.terms:
+            parts[f"loss/{term.name}"] = (term.weight, term(output.logits, labels))
+            if output.auxiliary_logits is not None:
+                weight = term.weight * term.auxiliary_weight
+                parts[f"loss/auxiliary_{term.name}"] = (weight, term(output.auxiliary_logits, labels))
+        return parts
+
+    def _contrast_statistics(self) -> dict[str, Tensor]:
+        assert self.contrast is not None
+        scalars = {name: value for name, value in self.contrast.statistics.items() if value.ndim == 0}
+        return {f"contrast/{name}": value.float() for name, value in scalars.items()}
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser, and its schedule stepped once per optimiser step."""
+        backbone = list(self.segmentor.backbone.parameters())
+        known = {id(parameter) for parameter in backbone}
+        head = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        optimizer = build_optimizer(self.optimizer_options, backbone=backbone, head=head)
+        factor = learning_rate_factor(self.schedule, self.options.max_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches from the run's present step to its last."""
+        return training_loader(
+            self.training_data.dataset,
+            self.training_data.options,
+            seed=self.training_data.seed,
+            start_step=self.global_step * self.options.accumulate,
+            num_steps=self.options.max_steps * self.options.accumulate,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            mean=self.segmentor.mean,
+            std=self.segmentor.std,
+        )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch without waiting for the copy."""
+        image = batch.image.to(device, non_blocking=True)
+        if self.options.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        return replace(batch, image=image, labels=batch.labels.to(device, non_blocking=True))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the random generators, and count the batch in hand as done, which it is."""
+        checkpoint["rng"] = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state()
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for span in ("total", "current"):
+            progress[span]["completed"] = progress[span]["processed"]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the generators' state until training starts: setting up draws from them."""
+        self._restored_rng = checkpoint["rng"]
+
+    def on_train_start(self) -> None:
+        """Go on with the generators where the checkpoint left them."""
+        if self._restored_rng is None:
+            return
+        torch.set_rng_state(self._restored_rng["cpu"])
+        if "cuda" in self._restored_rng and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self._restored_rng["cuda"])
+        self._restored_rng = None

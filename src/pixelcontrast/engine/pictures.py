@@ -1,0 +1,96 @@
+"""Pictures of predictions: image, label, prediction and errors side by side, with a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from pixelcontrast.data import LabelSpace
+
+VOID = (0, 0, 0)
+# Right is a calm grey and wrong a strong orange: told apart by lightness too, so safe for colour-blind readers.
+RIGHT, WRONG = (225, 225, 225), (213, 94, 0)
+_MARGIN = 8
+_LINE = 18
+_PAPER, _INK = (255, 255, 255), (30, 30, 30)
+
+
+def colourise(labels: Int[Tensor, "H W"], palette: Sequence[tuple[int, int, int]]) -> UInt8[Tensor, "H W 3"]:
+    """Colour of each pixel's class; black where the id is not of the palette."""
+    table = torch.tensor([*palette, VOID], dtype=torch.uint8)
+    known = (labels >= 0) & (labels < len(palette))
+    return table[torch.where(known, labels, len(palette)).long()]
+
+
+def errors_picture(labels: Int[Tensor, "H W"], predictions: Int[Tensor, "H W"], *, num_classes: int) -> Tensor:
+    """Grey where right, orange where wrong, black where there is no label; uint8 [H W 3]."""
+    colours = torch.tensor([RIGHT, WRONG, VOID], dtype=torch.uint8)
+    labelled = (labels >= 0) & (labels < num_classes)
+    return colours[torch.where(labelled, (labels != predictions).long(), 2)]
+
+
+def comparison(
+    image: UInt8[Tensor, "3 H W"],
+    labels: Int[Tensor, "H W"],
+    predictions: Int[Tensor, "H W"],
+    label_space: LabelSpace,
+) -> Image.Image:
+    """Image, label, prediction and errors in a 2 x 2 sheet, titled, with a legend of the classes that occur."""
+    names, palette = label_space.names, label_space.palette
+    panels = {
+        "image": image.permute(1, 2, 0),
+        "label": colourise(labels, palette),
+        "prediction": colourise(predictions, palette),
+        "errors": errors_picture(labels, predictions, num_classes=len(names)),
+    }
+    seen = set(labels.flatten().tolist()) | set(predictions.flatten().tolist())
+    entries = [(name, palette[i]) for i, name in enumerate(names) if i in seen]
+    entries += [("not labelled", VOID), ("right", RIGHT), ("wrong", WRONG)]
+    return _sheet({title: Image.fromarray(np.asarray(panel)) for title, panel in panels.items()}, entries)
+
+
+def _sheet(panels: dict[str, Image.Image], entries: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    width, height = next(iter(panels.values())).size
+    font = ImageFont.load_default(size=12)
+    sheet_width = 2 * width + 3 * _MARGIN
+    legend_rows = _legend_rows(entries, font, sheet_width)
+    cell = height + _LINE + _MARGIN
+    sheet = Image.new("RGB", (sheet_width, 2 * cell + _MARGIN + len(legend_rows) * _LINE + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (title, panel) in enumerate(panels.items()):
+        left, top = _MARGIN + (number % 2) * (width + _MARGIN), _MARGIN // 2 + (number // 2) * cell
+        draw.text((left, top), title, fill=_INK, font=font)
+        sheet.paste(panel, (left, top + _LINE))
+    for row, placed in enumerate(legend_rows):
+        top = 2 * cell + _MARGIN + row * _LINE
+        for left, name, colour in placed:
+            draw.rectangle((left, top + 2, left + 12, top + 14), fill=colour, outline=_INK)
+            draw.text((left + 17, top), name, fill=_INK, font=font)
+    return sheet
+
+
+def _legend_rows(
+    entries: Sequence[tuple[str, tuple[int, int, int]]], font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
+) -> list[list[tuple[int, str, tuple[int, int, int]]]]:
+    rows: list[list[tuple[int, str, tuple[int, int, int]]]] = [[]]
+    left = _MARGIN
+    for name, colour in entries:
+        needed = 17 + int(font.getlength(name)) + 2 * _MARGIN
+        if left + needed > width and rows[-1]:
+            rows.append([])
+            left = _MARGIN
+        rows[-1].append((left, name, colour))
+        left += needed
+    return rows
+
+
+def save_comparison(path: Path, sheet: Image.Image) -> None:
+    """Write a picture as PNG, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)

@@ -1,0 +1,87 @@
+"""A dry run: what a recipe will cost, measured on a few real steps, before anything is trained."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+
+from pixelcontrast.data import training_loader
+from pixelcontrast.engine.module import SegmentationTask
+from pixelcontrast.engine.pictures import colourise, save_comparison
+from pixelcontrast.engine.run_options import RunOptions
+from pixelcontrast.engine.training import build_task, describe
+from pixelcontrast.types import Batch
+
+_STEPS = 3
+
+
+def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
+    """Print sizes, planned memory and time per step, and write a picture of the first batch.
+
+    The steps are real ones, forward and backward, in float32 on the chosen device, but no weight is changed.
+
+    Raises:
+        UserError: For everything that would stop the run at its start.
+    """
+    task = build_task(recipe)
+    val = recipe.data.open("val")
+    describe(task, console)
+    data = task.training_data
+    console.print(f"data: {recipe.data.name}, {len(data.dataset)} training and {len(val)} validation images")
+    loader = training_loader(
+        data.dataset,
+        data.options,
+        seed=data.seed,
+        start_step=0,
+        num_steps=_STEPS,
+        rank=0,
+        world_size=1,
+        mean=task.segmentor.mean,
+        std=task.segmentor.std,
+    )
+    batches = list(loader)
+    save_comparison(picture, batch_picture(batches[0], task))
+    console.print(f"first batch: {tuple(batches[0].image.shape)}, pictured in {picture}")
+    device = torch.device("cuda" if torch.cuda.is_available() and recipe.trainer.accelerator != "cpu" else "cpu")
+    seconds = min(_seconds_of(task, batch, device=device) for batch in batches)
+    total = seconds * recipe.trainer.max_steps * recipe.trainer.accumulate / 3600
+    console.print(
+        f"time: {seconds:.2f} s a step on {device}, so about {total:.1f} h for {recipe.trainer.max_steps} steps"
+    )
+    console.print(f"peak memory: {_peak_bytes(device) / 1e9:.2f} GB on {device}")
+
+
+def batch_picture(batch: Batch, task: SegmentationTask) -> Image.Image:
+    """Images of a batch above their labels, as the network gets them."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (task.segmentor.mean, task.segmentor.std))
+    images = (batch.image.contiguous() * std + mean).clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1)
+    labels = torch.stack([colourise(label, task.segmentor.palette) for label in batch.labels])
+    rows: list[Tensor] = [torch.cat(list(images), dim=1), torch.cat(list(labels), dim=1)]
+    return Image.fromarray(np.asarray(torch.cat(rows)))
+
+
+def _seconds_of(task: SegmentationTask, batch: Batch, *, device: torch.device) -> float:
+    """Forward, every term of the loss as if contrast had started, and backward."""
+    task.to(device).train()
+    batch = task.transfer_batch_to_device(batch, device, 0)
+    started = time.perf_counter()
+    loss = task.loss_of(batch, step=task.options.max_steps)[0]
+    loss.backward()  # type: ignore[no-untyped-call]
+    float(loss)  # waits for the device
+    task.zero_grad()
+    return time.perf_counter() - started
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

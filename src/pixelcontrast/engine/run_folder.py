@@ -1,0 +1,86 @@
+"""A run folder: the one home of what lies where, and of whether a run may start, go on, or is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelcontrast.engine.checkpoints import newest_whole_checkpoint
+from pixelcontrast.errors import RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder. The folder can be moved: nothing in it names its place."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The fully resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """Losses and scores by step, a JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        """The final evaluation; its presence says that the run is done."""
+        return self.path / "scores.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Everything needed to go on training."""
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """The deployed network alone."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def pictures(self) -> Path:
+        """Image, label, prediction, errors."""
+        return self.path / "pictures"
+
+    def begin(self, recipe_text: str, *, resume: bool) -> Path | None:
+        """Make the folder, or check that the run in it may go on; return the checkpoint to go on from, if any.
+
+        Raises:
+            RunError: If the folder is used and `resume` was not asked for, or is not a run folder.
+        """
+        used = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if used and not resume:
+            raise RunError(
+                f"{self.path} is not empty; expected a new folder for a new run.\n"
+                "Choose another --run-dir, or add --resume to go on with the run in it."
+            )
+        if used and not self.recipe.exists():
+            raise RunError(f"{self.path} holds files but no recipe.yaml, so it is no run that could be resumed.")
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not used:
+            self.recipe.write_text(recipe_text)
+        return newest_whole_checkpoint(self.checkpoints)
+
+    def require_weights(self) -> Path:
+        """The folder, if it holds deployed weights.
+
+        Raises:
+            RunError: If there is no such folder, or training has not ended yet.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"no run folder at {self.path}; expected the folder that `pixelcontrast train` wrote.")
+        if not self.weights.exists():
+            hint = "go on with `pixelcontrast train ... --resume`" if self.recipe.exists() else "name a run folder"
+            raise RunError(f"{self.path} has no weights.safetensors: training has not ended there; {hint}.")
+        return self.path
+
+
+def next_run_folder(root: Path) -> Path:
+    """The first free of root/1, root/2, ..."""
+    number = 1
+    while (root / str(number)).exists():
+        number += 1
+    return root / str(number)

@@ -1,0 +1,180 @@
+"""From a recipe to a run folder: build, train, evaluate, and write the deployed weights."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from rich.console import Console
+
+from pixelcontrast.contrast import ContrastOptions, PixelContrast
+from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress
+from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, step_of
+from pixelcontrast.engine.logging import JsonLinesLogger
+from pixelcontrast.engine.module import SegmentationTask, TrainingData
+from pixelcontrast.engine.options import TrainerOptions
+from pixelcontrast.engine.run_folder import RunFolder
+from pixelcontrast.engine.run_options import RunOptions
+from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.scoring import score_split
+from pixelcontrast.errors import RecipeError, RunError
+from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.ops.hashing import mix
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+# One seed a purpose: what one part draws never shifts another's.
+_WEIGHTS, _CONTRAST, _DATA, _DROPOUT = range(4)
+
+
+def build_task(recipe: RunOptions) -> SegmentationTask:
+    """Data, network and criterion of a recipe.
+
+    The segmentor's first weights depend on the seed alone, so a run with contrast and one without start equal.
+    """
+    dataset = recipe.data.open("train")
+    space = dataset.label_space
+    torch.manual_seed(mix(recipe.seed, _WEIGHTS))
+    segmentor = Segmentor(recipe.model, len(space.names), class_names=space.names, palette=space.palette)
+    contrast = None
+    if recipe.contrast is not None:
+        torch.manual_seed(mix(recipe.seed, _CONTRAST))
+        contrast = PixelContrast.from_options(
+            segmentor.feature_channels, len(space.names), recipe.contrast, seed=mix(recipe.seed, _CONTRAST)
+        )
+    if recipe.trainer.channels_last:
+        segmentor.to(memory_format=torch.channels_last)
+    return SegmentationTask(
+        segmentor,
+        recipe.loss,
+        contrast,
+        data=TrainingData(dataset, recipe.data, mix(recipe.seed, _DATA)),
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        trainer_options=recipe.trainer,
+    )
+
+
+def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, console: Console) -> Scores:
+    """Train a recipe to its last step, evaluate, and write the deployed weights, scores and pictures.
+
+    Args:
+        recipe: What to train.
+        recipe_text: The recipe, fully resolved, to be kept in the run folder.
+        run_dir: The run folder; new or empty unless `resume`.
+        resume: Go on from the newest whole checkpoint in the folder.
+        console: Where progress and tables are shown.
+
+    Returns:
+        Scores on the validation split after the last step.
+
+    Raises:
+        UserError: If the folder, the recipe or the data cannot be used; before any step where it can be seen early.
+    """
+    folder = RunFolder(run_dir)
+    if resume and folder.scores.exists():
+        console.print(f"{run_dir} is done: nothing to resume.")
+        return Scores.load(folder.scores)
+    _quiet_third_parties()
+    task = build_task(recipe)
+    recipe.data.open("val")  # a missing split shows before the training, not after
+    checkpoint = folder.begin(recipe_text, resume=resume)
+    if resume:
+        console.print(f"resuming at step {step_of(checkpoint)}" if checkpoint else "no checkpoint: starting at step 0")
+    describe(task, console)
+    trainer = _trainer(recipe, folder, task, console, start_step=step_of(checkpoint) if checkpoint else 0)
+    torch.manual_seed(mix(recipe.seed, _DROPOUT))
+    trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted or trainer.global_step < recipe.trainer.max_steps:
+        raise RunError(f"stopped at step {trainer.global_step}; go on with the same command and --resume")
+    scores = score_split(
+        task.segmentor, recipe.data, "val", device=task.device, step=trainer.global_step, pictures=folder.pictures
+    )
+    if trainer.is_global_zero:
+        task.segmentor.save_pretrained(run_dir)
+        scores.save(folder.scores)
+        console.print(scores.table(f"validation after {scores.step} steps"))
+    return scores
+
+
+def describe(task: SegmentationTask, console: Console) -> None:
+    """Print what will be trained, and what contrast adds, before it is: sizes in millions and megabytes."""
+    network = sum(parameter.numel() for parameter in task.segmentor.parameters())
+    console.print(f"network: {network / 1e6:.2f} M parameters, {task.segmentor.num_classes} classes")
+    if task.contrast is None:
+        console.print("contrast: off (cross entropy alone)")
+        return
+    extra = sum(parameter.numel() for parameter in task.contrast.parameters())
+    size = task.contrast.memory.num_bytes / 1e6 if task.contrast.memory is not None else 0.0
+    console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
+
+
+def _trainer(
+    recipe: RunOptions, folder: RunFolder, task: SegmentationTask, console: Console, *, start_step: int
+) -> L.Trainer:
+    options = recipe.trainer
+    metrics = JsonLinesLogger(folder.metrics)
+    metrics.drop_from(start_step)
+    callbacks: list[Callback] = []
+    if options.evaluate_every is not None:
+        callbacks.append(
+            EvaluateEvery(
+                lambda step: score_split(task.segmentor, recipe.data, "val", device=task.device, step=step),
+                every=options.evaluate_every,
+                console=console,
+            )
+        )
+    title = "cross entropy" if recipe.contrast is None else "with contrast"
+    images = recipe.data.batch_size * options.accumulate
+    callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
+    callbacks.append(KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints))
+    try:
+        return L.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices if options.accelerator != "cpu" or options.devices != "auto" else 1,
+            num_nodes=options.num_nodes,
+            strategy=_strategy(options, recipe.contrast),
+            precision=_PRECISIONS[options.precision],  # type: ignore[arg-type]
+            max_steps=options.max_steps,
+            max_epochs=-1,
+            accumulate_grad_batches=options.accumulate,
+            gradient_clip_val=options.gradient_clip,
+            sync_batchnorm=options.sync_batch_norm,
+            log_every_n_steps=options.log_every,
+            logger=[metrics, TensorBoardLogger(folder.path, name="tensorboard", version="")],
+            callbacks=callbacks,
+            plugins=[WholeCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (ValueError, RuntimeError) as error:  # Lightning's own words say which accelerator or precision is amiss
+        raise RecipeError(f"trainer: {error}") from error
+
+
+def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
+    if options.devices in ("auto", 1) and options.num_nodes == 1:
+        return "auto"
+    # Before contrast starts, its projection takes no part in the loss.
+    return DDPStrategy(find_unused_parameters=contrast is not None and contrast.start_step > 0)
+
+
+def _quiet_third_parties() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The loader starts at the run's own step and has few workers by choice of the recipe.
+    for message in (
+        ".*does not have many workers.*",
+        ".*mid-epoch.*",
+        ".*no `val_dataloader`.*",
+        ".*isinstance.*treespec.*",
+    ):
+        warnings.filterwarnings("ignore", message)
