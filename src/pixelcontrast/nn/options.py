@@ -1,0 +1,43 @@
+"""What a recipe says about the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pixelcontrast.nn.heads import Head, HRNetHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The network: a backbone by its timm name, and a head.
+
+    Attributes:
+        backbone: Any timm model that gives feature maps, with or without the tag of its weights, such as
+            `hrnet_w48`, `resnet101.tv_in1k` or `convnext_tiny`.
+        head: What turns the backbone's maps into logits.
+        pretrained: `true` takes timm's weights for the backbone, from its cache or the hub; a path takes a local
+            safetensors or pth file of backbone weights; `false` starts from random weights.
+        output_stride: Image pixels per pixel of the last map, 8 or 16, for backbones that can be dilated (ResNets,
+            ConvNeXts, MobileNets); `null` leaves it as the backbone has it, mostly 32.
+        auxiliary: Also classify the map before the last, in training. Heads that supervise an inner map of
+            their own do that instead, always.
+        contrast_map: Which of the backbone's maps contrast attaches to, from 0 for the highest resolution; negative
+            counts from the end. `null` takes the map that the head names.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    backbone: str = "hrnet_w18_small"
+    head: Head = HRNetHead()
+    pretrained: bool | str = False
+    output_stride: int | None = None
+    auxiliary: bool = False
+    contrast_map: int | None = None
+
+    def __post_init__(self) -> None:
+        # Deferred: timm takes seconds to import, and only options that are made need its list of names.
+        from pixelcontrast.nn.backbone import check_backbone_name
+
+        check_backbone_name(self.backbone)
+        if self.output_stride not in (None, 8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16, 32 or null, got {self.output_stride}")

@@ -1,0 +1,141 @@
+"""A network as a folder of three files: weights, configuration, model card. It holds no date and no path."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from torch import Tensor
+
+from pixelcontrast import __version__
+from pixelcontrast.errors import RunError
+from pixelcontrast.nn.heads import Head
+from pixelcontrast.nn.options import ModelOptions
+from pixelcontrast.nn.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_weights, write_weights
+
+CARD = """---
+library_name: pixelcontrast
+pipeline_tag: image-segmentation
+tags: [semantic-segmentation]
+---
+# {title}
+
+A semantic segmentation network of {num_classes} classes: backbone `{backbone}`, head `{head}`.
+Saved by pixelcontrast {version}.
+
+```python
+from pixelcontrast import Segmentor
+
+segmentor = Segmentor.from_pretrained("PATH/OR/HUB-ID")  # in eval mode
+output = segmentor(image)  # float32 [batch, 3, height, width], normalised as below
+classes = output.logits.argmax(1)  # at the head's stride; resize the logits first for the image's own size
+```
+
+Images are RGB on a scale of 0 to 1, normalised with mean {mean} and standard deviation {std}.
+The weights hold the deployed network alone: neither the projection nor the memory of a contrast training.
+
+| id | class | colour |
+|---|---|---|
+{classes}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """What `config.json` says.
+
+    Attributes:
+        model: Backbone and head; `pretrained` is always false.
+        num_classes: Channels of the logits.
+        class_names: One a class, or none.
+        palette: A colour a class, or none.
+        mean: Per channel, that images are normalised with.
+        std: The same for the standard deviation.
+    """
+
+    model: ModelOptions
+    num_classes: int
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        # Where training took its first weights from is of no use to the weights that came out, and may be a path.
+        object.__setattr__(self, "model", dataclasses.replace(self.model, pretrained=False))
+
+
+def write_model(saved: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Write the three files; equal networks give equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"pixelcontrast": __version__} | dataclasses.asdict(saved)
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+    (folder / CARD_FILE).write_text(_card(saved))
+    write_weights(state, folder / WEIGHTS_FILE)
+
+
+def read_model(source: Path | str, *, revision: str | None = None) -> tuple[SavedModel, dict[str, Tensor]]:
+    """Read a folder that `write_model` wrote, or a hub repository of the same files.
+
+    Raises:
+        RunError: If there is none, or a file is missing or not what it should be.
+    """
+    folder = _local_folder(source, revision=revision)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise RunError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, but {name} is not there")
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        config.pop("pixelcontrast", None)
+        head = config["model"].pop("head")
+        kinds = {get_type_hints(kind)["name"].__args__[0]: kind for kind in get_args(Head)}
+        config["model"] = ModelOptions(**config["model"], head=kinds[head["name"]](**head))
+        saved = SavedModel(**{key: _as_tuples(value) for key, value in config.items()})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder / CONFIG_FILE} is not a configuration that this version ({__version__}) can read: {error!r}"
+        ) from error
+    return saved, read_weights(folder / WEIGHTS_FILE)
+
+
+def _local_folder(source: Path | str, *, revision: str | None) -> Path:
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    # huggingface_hub is loaded only by those who use a hub.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    wanted = [CONFIG_FILE, WEIGHTS_FILE]
+    try:
+        return Path(snapshot_download(str(source), revision=revision, allow_patterns=wanted))
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
+        raise RunError(
+            f"expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or the id of a hub repository (owner/name) that "
+            f"can be reached; got '{source}', which is neither: {error}"
+        ) from error
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def _card(saved: SavedModel) -> str:
+    names = saved.class_names or tuple(f"class {i}" for i in range(saved.num_classes))
+    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in saved.palette] or [""] * saved.num_classes
+    rows = (f"| {i} | {name} | {colour} |" for i, (name, colour) in enumerate(zip(names, colours, strict=True)))
+    model = saved.model
+    return CARD.format(
+        title=f"{model.backbone} + {model.head.name}",
+        num_classes=saved.num_classes,
+        backbone=model.backbone,
+        head=model.head.name,
+        version=__version__,
+        mean=saved.mean,
+        std=saved.std,
+        classes="\n".join(rows),
+    )

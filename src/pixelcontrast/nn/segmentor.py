@@ -1,0 +1,142 @@
+"""The deployed network: a backbone and a head, and nothing of the contrast that trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pixelcontrast.nn.backbone import Backbone
+from pixelcontrast.nn.heads import MapShapes
+from pixelcontrast.nn.heads.fcn import FCNDecoder
+from pixelcontrast.nn.options import ModelOptions
+from pixelcontrast.nn.saving import SavedModel, read_model, write_model
+from pixelcontrast.nn.weights import load_weights
+from pixelcontrast.ops.resize import pad_to_multiple
+from pixelcontrast.types import SegmentationOutput
+
+AUXILIARY_DROPOUT = 0.1
+
+
+class Segmentor(nn.Module):
+    """From normalised images to logits, with the map that pixel contrast attaches to on the side.
+
+    Images of any size are taken: they are padded right and bottom with zeros (the mean colour) to the multiple the
+    backbone needs, and its maps are cropped back. Its weights have the same names and shapes whether it was
+    trained with contrast or not: the projection and the memory belong to the criterion.
+
+    Args:
+        model: Backbone and head.
+        num_classes: Channels of the logits; at least 1.
+        class_names: One a class, or none.
+        palette: A colour (red, green, blue; 0 to 255) a class, or none.
+
+    Attributes:
+        options: The `model` it was built from.
+        mean: Per channel, that images are normalised with, on a scale of 0 to 1.
+        std: The same for the standard deviation.
+        feature_channels: Of the map that contrast attaches to.
+
+    Raises:
+        ValueError: If the backbone, head and options do not fit each other.
+        RunError: If pretrained weights are asked for and cannot be had.
+    """
+
+    def __init__(
+        self,
+        model: ModelOptions,
+        num_classes: int,
+        *,
+        class_names: Sequence[str] = (),
+        palette: Sequence[tuple[int, int, int]] = (),
+    ) -> None:
+        super().__init__()
+        _check_classes(num_classes, class_names, palette)
+        self.options, self.num_classes = model, num_classes
+        self.class_names, self.palette = tuple(class_names), tuple(palette)
+        self.backbone = Backbone(model.backbone, pretrained=model.pretrained, output_stride=model.output_stride)
+        shapes = self.backbone.shapes
+        self.head = model.head.build(shapes, num_classes)
+        auxiliary = model.auxiliary and not self.head.supervises_itself
+        self.auxiliary_head = _auxiliary_head(shapes, num_classes) if auxiliary else None
+        self.feature_channels = _contrast_channels(model.contrast_map, shapes, default=self.head.feature_channels)
+        self.mean, self.std = self.backbone.mean, self.backbone.std
+
+    def forward(self, image: Float[Tensor, "b 3 H W"]) -> SegmentationOutput:
+        """Return logits at the head's stride; auxiliary logits in training only.
+
+        Args:
+            image: Normalised by `mean` and `std`; any height and width.
+        """
+        maps = self.backbone(pad_to_multiple(image, self.backbone.pad_multiple))
+        maps = tuple(map(partial(_crop, image), maps, self.backbone.shapes.strides))
+        output = self.head(maps)
+        auxiliary = output.auxiliary_logits
+        if self.auxiliary_head is not None and self.training:
+            auxiliary = self.auxiliary_head(maps[:-1]).logits
+        chosen = self.options.contrast_map
+        features = output.features if chosen is None else maps[chosen]
+        return SegmentationOutput(logits=output.logits, auxiliary_logits=auxiliary, features=features)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write `weights.safetensors`, `config.json` and a model card, ready to be moved or uploaded to a hub."""
+        saved = SavedModel(
+            model=self.options,
+            num_classes=self.num_classes,
+            class_names=self.class_names,
+            palette=self.palette,
+            mean=self.mean,
+            std=self.std,
+        )
+        write_model(saved, self.state_dict(), Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str, *, revision: str | None = None) -> Segmentor:
+        """Load a network from a folder that `save_pretrained` wrote, or from a hub repository of the same files.
+
+        Only safetensors and JSON are read. The network comes in eval mode.
+
+        Args:
+            source: A folder, or a hub id such as `owner/name`.
+            revision: Branch, tag or commit of a hub repository.
+
+        Raises:
+            RunError: If there is no such folder or repository, or its files do not belong together.
+        """
+        saved, state = read_model(source, revision=revision)
+        segmentor = cls(saved.model, saved.num_classes, class_names=saved.class_names, palette=saved.palette)
+        load_weights(segmentor, state, source=str(source))
+        segmentor.mean, segmentor.std = saved.mean, saved.std
+        return segmentor.eval()
+
+
+def _crop(image: Float[Tensor, "b _ H W"], whole: Float[Tensor, "b c _ _"], stride: int) -> Float[Tensor, "b c h w"]:
+    """Cut off the part of a map that covers nothing but padding, before the head, whose statistics it would enter."""
+    height, width = image.shape[-2:]
+    return whole[..., : -(-height // stride), : -(-width // stride)]
+
+
+def _auxiliary_head(shapes: MapShapes, num_classes: int) -> FCNDecoder:
+    if len(shapes.channels) < 2:
+        raise ValueError("auxiliary needs a backbone of at least two maps, got one; set model.auxiliary to false")
+    return FCNDecoder(shapes.channels[-2], num_classes, dropout=AUXILIARY_DROPOUT)
+
+
+def _contrast_channels(chosen: int | None, shapes: MapShapes, *, default: int) -> int:
+    if chosen is None:
+        return default
+    count = len(shapes.channels)
+    if not -count <= chosen < count:
+        raise ValueError(f"contrast_map must be from {-count} to {count - 1} or null, got {chosen}")
+    return shapes.channels[chosen]
+
+
+def _check_classes(num_classes: int, class_names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> None:
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    for what, given in (("class_names", class_names), ("palette", palette)):
+        if len(given) not in (0, num_classes):
+            raise ValueError(f"{what} must have one entry for each of the {num_classes} classes, got {len(given)}")

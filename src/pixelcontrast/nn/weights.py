@@ -1,0 +1,86 @@
+"""Files of weights: safetensors out, safetensors or weights-only pth in; nothing here can run code from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pixelcontrast.errors import RunError
+
+WEIGHTS_FILE = "weights.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+
+
+def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors: equal tensors give equal bytes, with no date and no path inside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file.
+
+    Raises:
+        RunError: If there is no such file, or it is not safetensors.
+    """
+    if not path.is_file():
+        raise RunError(f"expected a file of weights, found none: {path}")
+    try:
+        return load_file(path)
+    except safetensors.SafetensorError as error:
+        raise RunError(f"expected safetensors, got something else or a damaged file: {path} ({error})") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file, or of a pth file with nothing but tensors in it.
+
+    A pth file may hold them under `state_dict` or `model`, as trainers write it.
+
+    Raises:
+        RunError: If there is no such file, or it cannot be read without running code from it.
+    """
+    if path.suffix == ".safetensors":
+        return read_weights(path)
+    if not path.is_file():
+        raise RunError(f"expected a file of weights, found none: {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler, the zip reader and torch each raise their own
+        raise RunError(
+            f"expected tensors alone, but {path} holds something else or is damaged ({type(error).__name__}); "
+            "save the model's state_dict() as safetensors and give that file"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)} if content else {}
+    if not state:
+        raise RunError(f"expected a dictionary of tensors, found none in {path}")
+    return state
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy tensors into a module whose names and shapes they must match exactly.
+
+    Raises:
+        RunError: Naming the first tensors that are missing, too many or of another shape.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unknown = sorted(state.keys() - own.keys())
+    other = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
+    if missing or unknown or other:
+        found = [f"{len(missing)} missing {missing[:3]}" if missing else ""]
+        found += [f"{len(unknown)} unknown {unknown[:3]}" if unknown else ""]
+        found += [f"{key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}" for key in other[:3]]
+        raise RunError(
+            f"the weights in {source} are of another model: {'; '.join(filter(None, found))}. "
+            "Use the weights together with the configuration they were saved with."
+        )
+    module.load_state_dict(dict(state))

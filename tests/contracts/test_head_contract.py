@@ -1,0 +1,118 @@
+"""What every head of the union must do, so that a new one cannot be left out."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pixelcontrast.nn.heads import Head, HRNetHead
+from pixelcontrast.nn.options import ModelOptions
+from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.ops.resize import resize_logits
+from pixelcontrast.types import SegmentationOutput
+
+HEADS = get_args(Head)
+NUM_CLASSES = 3
+
+
+@pytest.fixture(params=HEADS, ids=lambda head: head().name)
+def options(request: pytest.FixtureRequest) -> ModelOptions:
+    return ModelOptions(backbone="test_resnet", head=request.param(), auxiliary=True)
+
+
+@pytest.fixture
+def segmentor(options: ModelOptions) -> Segmentor:
+    return Segmentor(options, NUM_CLASSES)
+
+
+def test_every_head_has_a_name_of_its_own() -> None:
+    assert len({head().name for head in HEADS}) == len(HEADS)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 97), (50, 31)])
+def test_any_size_is_taken_and_the_maps_cover_it(segmentor: Segmentor, height: int, width: int) -> None:
+    output = segmentor(torch.randn(2, 3, height, width))
+    for each in (output.logits, output.auxiliary_logits, output.features):
+        assert each is not None
+        assert each.shape[-2:] in [(-(-height // stride), -(-width // stride)) for stride in (4, 8, 16, 32)]
+    assert output.logits.shape[:2] == (2, NUM_CLASSES)
+    assert output.features.shape[1] == segmentor.feature_channels
+
+
+def test_a_batch_of_one_small_image_trains(segmentor: Segmentor) -> None:
+    output = segmentor(torch.randn(1, 3, 64, 64))
+    assert output.logits.isfinite().all()
+
+
+def test_every_parameter_gets_a_gradient(segmentor: Segmentor) -> None:
+    output = segmentor(torch.randn(2, 3, 64, 96))
+    assert output.auxiliary_logits is not None
+    (output.logits.square().mean() + output.auxiliary_logits.square().mean()).backward()
+    without = [name for name, parameter in segmentor.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_the_features_are_what_the_logits_are_made_of(segmentor: Segmentor) -> None:
+    output = segmentor(torch.randn(2, 3, 64, 96))
+    (gradient,) = torch.autograd.grad(output.logits.square().sum(), output.features)
+    assert gradient.abs().sum() > 0
+
+
+def test_no_auxiliary_logits_in_eval(segmentor: Segmentor) -> None:
+    assert segmentor.eval()(torch.randn(1, 3, 64, 64)).auxiliary_logits is None
+
+
+def test_what_lies_in_the_padding_has_no_logit(segmentor: Segmentor) -> None:
+    stride = 64 // segmentor.eval()(torch.randn(1, 3, 64, 64)).logits.shape[-1]
+    height = segmentor.backbone.pad_multiple - stride + 1  # one pixel of the last logit row lies in the image
+    assert segmentor(torch.randn(1, 3, height, 64)).logits.shape[2] == segmentor.backbone.pad_multiple // stride
+
+
+def test_an_equal_state_dict_gives_equal_logits(options: ModelOptions, segmentor: Segmentor) -> None:
+    other = Segmentor(options, NUM_CLASSES)
+    other.load_state_dict(segmentor.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(other.eval()(image).logits, segmentor.eval()(image).logits, rtol=0, atol=0)
+
+
+def test_a_saved_network_comes_back_the_same(segmentor: Segmentor, tmp_path: Path) -> None:
+    segmentor.save_pretrained(tmp_path)
+    loaded = Segmentor.from_pretrained(tmp_path)
+    assert loaded.options == segmentor.options
+    image = torch.randn(1, 3, 40, 64)
+    torch.testing.assert_close(loaded(image).logits, segmentor.eval()(image).logits, rtol=0, atol=0)
+
+
+def test_it_overfits_two_images(options: ModelOptions) -> None:
+    segmentor = Segmentor(options, NUM_CLASSES)
+    image = torch.randn(2, 3, 64, 64)
+    labels = torch.zeros(2, 64, 64, dtype=torch.int64)
+    labels[0, :, 32:], labels[1, 32:] = 1, 2
+    optimizer = torch.optim.AdamW(segmentor.parameters(), lr=3e-3)
+
+    def loss(output: SegmentationOutput) -> torch.Tensor:
+        return F.cross_entropy(resize_logits(output.logits, (64, 64)), labels)
+
+    first = loss(segmentor(image)).item()
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(segmentor(image)).backward()
+        optimizer.step()
+    assert loss(segmentor(image)).item() < 0.35 * first
+
+
+def test_channels_last_gives_the_same_logits(segmentor: Segmentor) -> None:
+    image = torch.randn(2, 3, 64, 64)
+    expected = segmentor.eval()(image).logits
+    segmentor.to(memory_format=torch.channels_last)
+    found = segmentor(image.contiguous(memory_format=torch.channels_last)).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_map_of_the_backbone_can_be_chosen_for_contrast() -> None:
+    for chosen, stride in ((0, 4), (-1, 32)):
+        segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=HRNetHead(), contrast_map=chosen), NUM_CLASSES)
+        features = segmentor(torch.randn(2, 3, 64, 64)).features
+        assert features.shape == (2, segmentor.feature_channels, 64 // stride, 64 // stride)
