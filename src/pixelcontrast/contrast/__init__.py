@@ -1,1 +1,16 @@
 """Pixel contrast as a part one plugs in: the memory and the criterion."""
+
+from pixelcontrast.contrast.criterion import PixelContrast, check_label_range
+from pixelcontrast.contrast.memory import MemoryBank
+from pixelcontrast.contrast.options import ContrastOptions, MemoryOptions, preset
+from pixelcontrast.contrast.statistics import gradient_norm_ratio
+
+__all__ = [
+    "ContrastOptions",
+    "MemoryBank",
+    "MemoryOptions",
+    "PixelContrast",
+    "check_label_range",
+    "gradient_norm_ratio",
+    "preset",
+]

@@ -1,0 +1,56 @@
+"""What the ranks of a distributed run exchange, so that all of them hold the same memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from pixelcontrast.types import PixelSet
+
+
+def world_size() -> int:
+    """Number of processes of the run, 1 where `torch.distributed` is not in use."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, 0 where `torch.distributed` is not in use."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def gather(rows: Shaped[Tensor, "n *rest"]) -> Shaped[Tensor, "n2 *rest"]:
+    """Concatenate the equally shaped tensors of all ranks in the order of their numbers; no gradient flows."""
+    rows = rows.contiguous()
+    everyone = rows.new_empty(world_size() * rows.shape[0], *rows.shape[1:])
+    dist.all_gather_into_tensor(everyone, rows)
+    return everyone
+
+
+def gather_set(rows: PixelSet) -> PixelSet:
+    """Concatenate the equally sized sets of all ranks in the order of their numbers; no gradient flows."""
+    return PixelSet(gather(rows.embeddings.detach()), gather(rows.labels))
+
+
+def gather_with_gradient(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n2 d"]:
+    """As `gather`, with gradients: each rank receives the sum of what all ranks' losses ask of its rows.
+
+    Under DistributedDataParallel, which averages over ranks, this gives the gradient of the mean of the ranks' losses.
+    """
+    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        return gather(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()]
