@@ -91,6 +91,6 @@ def _loss_text(trainer: L.Trainer) -> str:
         name: float(values[key]) for name, key in (("loss", "loss"), ("contrast", "loss/contrast")) if key in values
     }
     text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    if "contrast/floor" in values and "contrast/chance" in values:
+    if "contrast/floor" in values and "contrast/chance_level" in values:
         text += f" (floor {float(values['contrast/floor']):.2f}, chance {float(values['contrast/chance']):.2f})"
     return text

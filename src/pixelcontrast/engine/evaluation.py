@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pixelcontrast.data import EvaluationSample
+from pixelcontrast.data.loader import EvaluationSample
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.confusion import confusion_counts
 from pixelcontrast.ops.resize import resize_logits
@@ -34,7 +34,7 @@ def count_confusion(
     samples: Iterable[EvaluationSample],
     *,
     device: torch.device,
-    observe: Callable[[EvaluationSample, Tensor], None] | None = None,
+    observe: Callable[[int, EvaluationSample, Tensor], None] | None = None,
 ) -> tuple[Tensor, int]:
     """Predict every sample of this rank and count pixels by (label, prediction), summed over all ranks.
 
@@ -42,20 +42,20 @@ def count_confusion(
         segmentor: The network, on `device`.
         samples: This rank's share of the split.
         device: Where to compute.
-        observe: Called with each sample and its predictions [H W], before they are dropped.
+        observe: Called with position in `samples`, sample and predictions [H W], before they are dropped.
 
     Returns:
         Counts [k k], row = label, and the number of images.
     """
     totals = torch.zeros(segmentor.num_classes**2 + 1, dtype=torch.int64, device=device)
     with evaluating(segmentor):
-        for sample in samples:
+        for position, sample in enumerate(samples):
             labels = sample.labels.to(device)
             predictions = predict_labels(segmentor, sample.image.to(device), size=labels.shape)
             totals[:-1] += confusion_counts(labels, predictions, segmentor.num_classes).flatten()
             totals[-1] += 1
             if observe is not None:
-                observe(sample, predictions)
+                observe(position, sample, predictions)
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(totals)
     return totals[:-1].view(segmentor.num_classes, segmentor.num_classes), int(totals[-1])

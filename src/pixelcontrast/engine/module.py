@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pixelcontrast.contrast import PixelContrast
-from pixelcontrast.data import DataSet, SegmentationDataset, training_loader
+from pixelcontrast.data import DataSet
+from pixelcontrast.data.loader import training_loader
+from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.engine.options import SGD, AdamW, Constant, Cosine, Poly, TrainerOptions
 from pixelcontrast.engine.schedules import build_optimizer, learning_rate_factor
 from pixelcontrast.losses import DenseTerm
@@ -79,7 +81,9 @@ class SegmentationTask(L.LightningModule):
         if self.contrast is not None and weight > 0:  # off means not computed at all
             contrast_loss = self.contrast(output.features, batch.labels, output.logits)
             loss = loss + weight * contrast_loss
-            logged |= {"loss/contrast": contrast_loss.detach()} | self._contrast_statistics()
+            logged["loss/contrast"] = contrast_loss.detach()
+            if step % self.options.log_every == 0:  # statistics are computed when they are read
+                logged |= self._contrast_statistics()
         return loss, {"loss": loss.detach(), **logged}
 
     def _dense_parts(self, output: SegmentationOutput, labels: Tensor) -> dict[str, tuple[float, Tensor]]:
@@ -87,7 +91,7 @@ class SegmentationTask(L.LightningModule):
         for term in self.terms:
             parts[f"loss/{term.name}"] = (term.weight, term(output.logits, labels))
             if output.auxiliary_logits is not None:
-                weight = term.weight * term.auxiliary_weight
+                weight = term.weight * self.options.auxiliary_weight
                 parts[f"loss/auxiliary_{term.name}"] = (weight, term(output.auxiliary_logits, labels))
         return parts
 

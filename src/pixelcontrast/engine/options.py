@@ -116,6 +116,7 @@ class TrainerOptions:
         num_nodes: Number of machines.
         accumulate: Batches per optimiser step.
         channels_last: Keep maps in channels-last order, which most convolutions prefer.
+        auxiliary_weight: Factor of the dense terms on the auxiliary head's logits, where the model has one.
         gradient_clip: Largest L2 norm of the gradient; null leaves it as it is.
         sync_batch_norm: Batch statistics over all ranks.
     """
@@ -132,6 +133,7 @@ class TrainerOptions:
     num_nodes: int = 1
     accumulate: int = 1
     channels_last: bool = True
+    auxiliary_weight: float = 0.4
     gradient_clip: float | None = None
     sync_batch_norm: bool = True
 

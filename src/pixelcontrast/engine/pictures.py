@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pixelcontrast.data import LabelSpace
+from pixelcontrast.data.labels import LabelSpace
 
 VOID = (0, 0, 0)
 # Right is a calm grey and wrong a strong orange: told apart by lightness too, so safe for colour-blind readers.
@@ -90,7 +90,15 @@ def _legend_rows(
     return rows
 
 
-def save_comparison(path: Path, sheet: Image.Image) -> None:
+def save_picture(path: Path, picture: Image.Image) -> None:
     """Write a picture as PNG, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    picture.save(path)
+
+
+def as_pixels(
+    images: Float[Tensor, "b 3 H W"], *, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> UInt8[Tensor, "b 3 H W"]:
+    """Undo the normalisation of images that a network was given."""
+    shift, factor = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    return (images * factor + shift).clamp(0, 1).mul(255).round().byte().cpu()

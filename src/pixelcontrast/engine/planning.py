@@ -13,9 +13,9 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from pixelcontrast.data import training_loader
+from pixelcontrast.data.loader import training_loader
 from pixelcontrast.engine.module import SegmentationTask
-from pixelcontrast.engine.pictures import colourise, save_comparison
+from pixelcontrast.engine.pictures import as_pixels, colourise, save_picture
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.training import build_task, describe
 from pixelcontrast.types import Batch
@@ -48,7 +48,7 @@ def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
         std=task.segmentor.std,
     )
     batches = list(loader)
-    save_comparison(picture, batch_picture(batches[0], task))
+    save_picture(picture, batch_picture(batches[0], task))
     console.print(f"first batch: {tuple(batches[0].image.shape)}, pictured in {picture}")
     device = torch.device("cuda" if torch.cuda.is_available() and recipe.trainer.accelerator != "cpu" else "cpu")
     seconds = min(_seconds_of(task, batch, device=device) for batch in batches)
@@ -61,8 +61,7 @@ def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
 
 def batch_picture(batch: Batch, task: SegmentationTask) -> Image.Image:
     """Images of a batch above their labels, as the network gets them."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (task.segmentor.mean, task.segmentor.std))
-    images = (batch.image.contiguous() * std + mean).clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1)
+    images = as_pixels(batch.image, mean=task.segmentor.mean, std=task.segmentor.std).permute(0, 2, 3, 1)
     labels = torch.stack([colourise(label, task.segmentor.palette) for label in batch.labels])
     rows: list[Tensor] = [torch.cat(list(images), dim=1), torch.cat(list(labels), dim=1)]
     return Image.fromarray(np.asarray(torch.cat(rows)))

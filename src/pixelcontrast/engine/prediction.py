@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelcontrast.data import IMAGE_SUFFIXES, normalise, read_image
+from pixelcontrast.data.decoding import IMAGE_SUFFIXES, read_image
+from pixelcontrast.data.transforms import normalize
 from pixelcontrast.engine.evaluation import evaluating, predict_labels
 from pixelcontrast.engine.pictures import colourise
 from pixelcontrast.errors import DataError
@@ -55,41 +57,38 @@ def find_images(inputs: Sequence[Path]) -> dict[Path, Path]:
 
 def predict_images(
     segmentor: Segmentor,
-    inputs: Sequence[Path],
+    images: Mapping[Path, Path],
     output: Path,
     *,
     device: torch.device,
-    track: Iterable[object] | None = None,
+    steps: Iterable[object] = (),
 ) -> Predicted:
-    """Write `labels/NAME.png` (class ids), `colour/NAME.png` and `overlay/NAME.png` for each image found.
+    """Write `labels/NAME.png` (class ids), `colour/NAME.png` and `overlay/NAME.png` for each image.
 
     Args:
         segmentor: The network, on `device`.
-        inputs: Image files, or folders searched in depth.
+        images: Files by the name to write them under, as `find_images` gives them.
         output: Folder that takes the three folders.
         device: Where to compute.
-        track: Advanced once an image, for a progress bar.
+        steps: Advanced once an image, for a progress bar.
 
     Returns:
         What was written, and what could not be read.
     """
     written, skipped = [], []
-    steps = iter(track) if track is not None else None
     with evaluating(segmentor):
-        for name, file in find_images(inputs).items():
+        for (name, file), _ in zip_longest(images.items(), steps):
             try:
                 image = read_image(file)
             except DataError as error:
                 skipped.append(str(error))
-            else:
-                written.append(_predict_one(segmentor, image, output, name, device=device))
-            if steps is not None:
-                next(steps, None)
+                continue
+            written.append(_predict_one(segmentor, image, output, name, device=device))
     return Predicted(tuple(written), tuple(skipped))
 
 
 def _predict_one(segmentor: Segmentor, image: Tensor, output: Path, name: Path, *, device: torch.device) -> Path:
-    normalised = normalise(image, mean=segmentor.mean, std=segmentor.std)[None].to(device)
+    normalised = normalize(image, mean=segmentor.mean, std=segmentor.std)[None].to(device)
     labels = predict_labels(segmentor, normalised, size=image.shape[-2:]).cpu()
     colours = np.asarray(colourise(labels, segmentor.palette))
     blend = (0.5 * np.asarray(image.permute(1, 2, 0)) + 0.5 * colours).astype(np.uint8)

@@ -8,9 +8,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pixelcontrast.data import DataSet, EvaluationSample, evaluation_loader
+from pixelcontrast.data import DataSet
+from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
 from pixelcontrast.engine.evaluation import WHOLE_IMAGE, count_confusion
-from pixelcontrast.engine.pictures import comparison, save_comparison
+from pixelcontrast.engine.pictures import as_pixels, comparison, save_picture
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
@@ -53,13 +54,12 @@ def score_split(
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
     loader = evaluation_loader(dataset, options, rank=rank, world_size=ranks, mean=segmentor.mean, std=segmentor.std)
     every = max(len(dataset) // _PICTURES, 1)
-    shown = {dataset.name_of(i): i for i in range(0, len(dataset), every)} if pictures is not None else {}
 
-    def draw(sample: EvaluationSample, predictions: Tensor) -> None:
-        if pictures is not None and sample.name in shown:
-            image = dataset[shown[sample.name]].image
+    def draw(position: int, sample: EvaluationSample, predictions: Tensor) -> None:
+        if pictures is not None and (rank + position * ranks) % every == 0:
+            image = as_pixels(sample.image, mean=segmentor.mean, std=segmentor.std)[0]
             sheet = comparison(image, sample.labels, predictions.cpu(), dataset.label_space)
-            save_comparison((pictures / sample.name).with_suffix(".png"), sheet)
+            save_picture(pictures / f"{sample.name}.png", sheet)
 
     counts, images = count_confusion(segmentor, loader, device=device, observe=draw)
     protocol = f"{options.name} {split}, {len(names)} classes, {WHOLE_IMAGE}"

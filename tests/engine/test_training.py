@@ -1,0 +1,119 @@
+"""The main job for real: a run folder from a recipe, on files, with and without contrast."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.training import build_task, train
+from pixelcontrast.errors import RunError
+from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.recipe import Recipe, dump, load
+
+
+def run(recipe: Recipe, run_dir: Path, *, resume: bool = False) -> tuple[Scores, str]:
+    console = Console(file=io.StringIO(), width=120)
+    scores = train(recipe, recipe_text=dump(recipe), run_dir=run_dir, resume=resume, console=console)
+    return scores, console.file.getvalue()
+
+
+def metrics_of(run_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def shortened(recipe: Recipe, **trainer: int) -> Recipe:
+    return replace(recipe, trainer=replace(recipe.trainer, **trainer))
+
+
+def test_a_run_leaves_what_a_person_needs(recipe: Recipe, tmp_path: Path) -> None:
+    scores, printed = run(shortened(recipe, evaluate_every=3), tmp_path / "run")
+    run_dir = tmp_path / "run"
+    assert load(str(run_dir / "recipe.yaml")) == shortened(recipe, evaluate_every=3)
+    assert Scores.load(run_dir / "scores.json") == scores
+    assert scores.images == 3
+    assert scores.step == 6
+    assert "bicyclist" in scores.IoU or "cyclist" in scores.IoU
+    lines = metrics_of(run_dir)
+    assert [line["step"] for line in lines if "loss" in line] == [0, 1, 2, 3, 4, 5]
+    assert [line["step"] for line in lines if "val/mIoU" in line] == [3]
+    assert {"loss/cross_entropy", "loss/contrast"} <= set(lines[0])
+    assert len(list((run_dir / "pictures").glob("*.png"))) == 3
+    assert "validation after 6 steps" in printed
+    loaded = Segmentor.from_pretrained(run_dir)
+    assert loaded.num_classes == 11
+
+
+def test_contrast_leaves_no_trace_in_what_is_deployed(recipe: Recipe, tmp_path: Path) -> None:
+    run(shortened(recipe, max_steps=1), tmp_path / "with")
+    run(shortened(replace(recipe, contrast=None), max_steps=1), tmp_path / "without")
+    with_contrast, without = (load_file(tmp_path / name / "weights.safetensors") for name in ("with", "without"))
+    assert {k: v.shape for k, v in with_contrast.items()} == {k: v.shape for k, v in without.items()}
+
+
+def test_runs_with_and_without_contrast_start_equal(recipe: Recipe) -> None:
+    tasks = [build_task(recipe), build_task(replace(recipe, contrast=None))]
+    states = [task.segmentor.state_dict() for task in tasks]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    recipe: Recipe, tmp_path: Path, accumulate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = shortened(recipe, accumulate=accumulate)
+    run(recipe, tmp_path / "whole")
+
+    from pixelcontrast.engine.module import SegmentationTask
+
+    step = SegmentationTask.training_step
+
+    def dies_at_four(task: SegmentationTask, batch: object, batch_idx: int) -> torch.Tensor:
+        if task.global_step == 4:
+            raise KeyboardInterrupt
+        return step(task, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", dies_at_four)
+    with pytest.raises((RunError, KeyboardInterrupt)):
+        run(recipe, tmp_path / "parts")
+    monkeypatch.undo()
+    _, printed = run(recipe, tmp_path / "parts", resume=True)
+    assert "resuming at step 3" in printed
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+    assert metrics_of(whole) == metrics_of(parts)
+    assert (whole / "scores.json").read_text() == (parts / "scores.json").read_text()
+
+
+def test_a_finished_run_is_not_trained_again(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = shortened(recipe, max_steps=1)
+    scores, _ = run(recipe, tmp_path / "run")
+    again, printed = run(recipe, tmp_path / "run", resume=True)
+    assert again == scores
+    assert "done" in printed
+    with pytest.raises(RunError, match="--resume"):
+        run(recipe, tmp_path / "run")
+
+
+def test_resume_without_a_checkpoint_starts_at_step_0_and_says_so(recipe: Recipe, tmp_path: Path) -> None:
+    _, printed = run(shortened(recipe, max_steps=1), tmp_path / "run", resume=True)
+    assert "starting at step 0" in printed
+
+
+def test_off_means_not_computed(recipe: Recipe, tmp_path: Path) -> None:
+    assert recipe.contrast is not None
+    late = replace(recipe, contrast=replace(recipe.contrast, start_step=2))
+    run(shortened(late, max_steps=4), tmp_path / "run")
+    assert ["loss/contrast" in line for line in metrics_of(tmp_path / "run")] == [False, False, True, True]
+
+
+def test_contrast_reaches_the_backbone_in_a_plain_single_process(recipe: Recipe, tmp_path: Path) -> None:
+    """The released code set the contrast weight to 0 without a distributed launch (method.md, section 7, 12)."""
+    run(shortened(recipe, max_steps=1), tmp_path / "run")
+    line = metrics_of(tmp_path / "run")[0]
+    assert line["loss"] == pytest.approx(line["loss/cross_entropy"] + line["loss/contrast"], rel=1e-4)
