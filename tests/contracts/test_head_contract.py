@@ -96,11 +96,11 @@ def test_it_overfits_two_images(options: ModelOptions) -> None:
         return F.cross_entropy(resize_logits(output.logits, (64, 64)), labels)
 
     first = loss(segmentor(image)).item()
-    for _ in range(40):
+    for _ in range(20):
         optimizer.zero_grad()
         loss(segmentor(image)).backward()
         optimizer.step()
-    assert loss(segmentor(image)).item() < 0.35 * first
+    assert loss(segmentor(image)).item() < 0.5 * first
 
 
 def test_channels_last_gives_the_same_logits(segmentor: Segmentor) -> None:

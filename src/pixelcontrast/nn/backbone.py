@@ -50,6 +50,12 @@ class Backbone(nn.Module):
         taken = tuple(maps[i] for i in self._taken)
         return tuple(each.permute(0, 3, 1, 2) for each in taken) if self._channels_last else taken
 
+    def fuse_bilinearly(self) -> None:
+        """Let HRNet's fuse layers enlarge maps bilinearly with aligned corners, as arXiv:1904.04514 does."""
+        for module in self.network.modules():
+            if isinstance(module, nn.Upsample):
+                module.mode, module.align_corners = "bilinear", True
+
     @torch.no_grad()
     def _probe(self, name: str) -> None:
         """Run a small image through it: some models accept one size only, or state strides they do not have."""

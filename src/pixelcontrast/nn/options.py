@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pixelcontrast.nn.heads import Head, HRNetHead
 
@@ -17,6 +18,8 @@ class ModelOptions:
         head: What turns the backbone's maps into logits.
         pretrained: `true` takes timm's weights for the backbone, from its cache or the hub; a path takes a local
             safetensors or pth file of backbone weights; `false` starts from random weights.
+        hrnet_fuse: How HRNet's fuse layers enlarge a map: `nearest` as timm's weights were trained, or `bilinear` with
+            aligned corners as the segmentation papers have it. `bilinear` is for HRNet backbones only.
         output_stride: Image pixels per pixel of the last map, 8 or 16, for backbones that can be dilated (ResNets,
             ConvNeXts, MobileNets); `null` leaves it as the backbone has it, mostly 32.
         auxiliary: Also classify the map before the last, in training. Heads that supervise an inner map of
@@ -30,6 +33,7 @@ class ModelOptions:
     backbone: str = "hrnet_w18_small"
     head: Head = HRNetHead()
     pretrained: bool | str = False
+    hrnet_fuse: Literal["nearest", "bilinear"] = "nearest"
     output_stride: int | None = None
     auxiliary: bool = False
     contrast_map: int | None = None
@@ -39,5 +43,7 @@ class ModelOptions:
         from pixelcontrast.nn.backbone import check_backbone_name
 
         check_backbone_name(self.backbone)
+        if self.hrnet_fuse == "bilinear" and not self.backbone.startswith("hrnet"):
+            raise ValueError(f"hrnet_fuse must be nearest for backbone '{self.backbone}', which is no HRNet")
         if self.output_stride not in (None, 8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16, 32 or null, got {self.output_stride}")

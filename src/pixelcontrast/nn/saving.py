@@ -89,12 +89,12 @@ def read_model(source: Path | str, *, revision: str | None = None) -> tuple[Save
         if not (folder / name).is_file():
             raise RunError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, but {name} is not there")
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        config = _as_tuples(json.loads((folder / CONFIG_FILE).read_text()))
         config.pop("pixelcontrast", None)
         head = config["model"].pop("head")
         kinds = {get_type_hints(kind)["name"].__args__[0]: kind for kind in get_args(Head)}
         config["model"] = ModelOptions(**config["model"], head=kinds[head["name"]](**head))
-        saved = SavedModel(**{key: _as_tuples(value) for key, value in config.items()})
+        saved = SavedModel(**config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{folder / CONFIG_FILE} is not a configuration that this version ({__version__}) can read: {error!r}"
@@ -121,6 +121,8 @@ def _local_folder(source: Path | str, *, revision: str | None) -> Path:
 
 
 def _as_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tuples(each) for key, each in value.items()}
     return tuple(_as_tuples(each) for each in value) if isinstance(value, list) else value
 
 

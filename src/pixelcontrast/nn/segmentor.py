@@ -58,6 +58,8 @@ class Segmentor(nn.Module):
         self.options, self.num_classes = model, num_classes
         self.class_names, self.palette = tuple(class_names), tuple(palette)
         self.backbone = Backbone(model.backbone, pretrained=model.pretrained, output_stride=model.output_stride)
+        if model.hrnet_fuse == "bilinear":
+            self.backbone.fuse_bilinearly()
         shapes = self.backbone.shapes
         self.head = model.head.build(shapes, num_classes)
         auxiliary = model.auxiliary and not self.head.supervises_itself

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pixelcontrast.nn.heads.enlarging import concatenate_maps
 from pixelcontrast.nn.heads.interface import Decoder, HeadOutput, MapShapes, check_dropout
-from pixelcontrast.ops.resize import resize_logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +56,3 @@ class HRNetDecoder(Decoder):
         """Return logits and features at the stride of the first map."""
         features = concatenate_maps(maps, self._strides)
         return HeadOutput(logits=self.classifier(features), features=features)
-
-
-def concatenate_maps(maps: Sequence[Float[Tensor, "b _ _ _"]], strides: Sequence[int]) -> Float[Tensor, "b c h w"]:
-    """Enlarge every map to the stride of the first, bilinearly, and concatenate their channels."""
-    size = maps[0].shape[-2:]
-    enlarged = (enlarge(each, stride // strides[0], size) for each, stride in zip(maps, strides, strict=True))
-    return torch.cat(list(enlarged), dim=1)
-
-
-def enlarge(coarse: Float[Tensor, "b c h w"], factor: int, size: Sequence[int]) -> Float[Tensor, "b c H W"]:
-    """Enlarge a map by a whole factor, bilinearly, and cut it to `size`.
-
-    The last row and column of a coarse map may reach beyond the fine one, so stretching it to `size` would shift it.
-    """
-    height, width = coarse.shape[-2:]
-    return resize_logits(coarse, (height * factor, width * factor))[..., : size[0], : size[1]]
