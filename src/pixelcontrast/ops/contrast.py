@@ -1,4 +1,4 @@
-"""Eq. 3 of pixel contrast (Wang et al., ICCV 2021, arXiv:2101.11939): the loss, in the form that reads like the formula."""
+"""The loss of pixel contrast, Eq. 3 of Wang et al. (ICCV 2021, arXiv:2101.11939), in the form that reads like it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pixelcontrast.ops.mining import Mining, mine_keys
+from pixelcontrast.ops.mined import contrast_mined
+from pixelcontrast.ops.mining import Mining, seed_tensor
+from pixelcontrast.ops.selection import Rule
+from pixelcontrast.ops.streaming import stream_contrast
+from pixelcontrast.ops.windows import KeySets, computing_dtype
 from pixelcontrast.types import PixelSet
 
-Implementation = Literal["auto", "dense", "streaming", "triton"]
+Implementation = Literal["auto", "dense", "streaming"]
+
+_SMALL = 1 << 18  # pairs; the dense form holds a few matrices of them
 
 
 def pixel_contrast_loss(
@@ -26,17 +32,49 @@ def pixel_contrast_loss(
     own_key: Int[Tensor, " n"] | None = None,
     implementation: Implementation = "auto",
 ) -> Float[Tensor, ""]:
-    r"""Supervised InfoNCE between sampled pixels and labelled keys (Eq. 3).
+    r"""Supervised InfoNCE between sampled pixels and labelled keys (Wang et al., ICCV 2021, Eq. 3).
 
     .. math:: L_i = \frac{1}{|P_i|} \sum_{p \in P_i}
         -\log \frac{\exp(i \cdot p / t)}{\exp(i \cdot p / t) + \sum_{n \in N_i} \exp(i \cdot n / t)}
 
     A positive competes with the negatives only, never with the other positives; SupCon (arXiv:2004.11362, Eq. 2)
     puts them all below the line, so do not swap in its formula.
+
+    Args:
+        anchors: Embeddings that receive gradient, unit L2 norm (not checked).
+        anchor_labels: Class ids; negative for an anchor that is not there, so that shapes stay static.
+        keys: Embeddings to compare with, unit L2 norm; they receive gradient too if they require it.
+        key_labels: Class ids; negative for a row that is not there, which has no influence whatever it holds.
+        temperature: t, above 0; as a tensor where a compiled graph must not be bound to its value.
+        exclude: True where a pair counts neither as positive nor as negative; for small problems (dense only).
+        own_key: The key row that is the anchor itself, a pair that counts neither way; negative for none.
+        implementation: "dense" reads like the formula and can be differentiated twice; "streaming" never holds the
+            n x m matrix and computes the gradient in the forward pass; "auto" is dense where the problem is small.
+
+    Returns:
+        Mean in nats over the anchors that have a positive; a zero attached to the graph if none has. An anchor with
+        positives but no negatives counts with loss 0. Between log(1 + |N|) at chance and, at the regular simplex of C
+        classes, log(1 + |N| exp(-(1 + 1 / (C - 1)) / t)).
+
+    Raises:
+        ValueError: If `temperature` is not positive, or `exclude` or `own_key` has the wrong shape, or `exclude` is
+            asked of the streaming implementation.
+
+    float16 and bfloat16 are computed in float32, autocast or not. Memory: dense holds several n x m matrices; streaming
+    one of 1024 columns. Cost: on a CPU about two products of n x m x d, four if keys receive gradient.
     """
-    _check(temperature, anchors, keys, exclude, own_key)
-    masks = _pair_masks(anchor_labels, key_labels, exclude, own_key)
-    return _dense(anchors, anchor_labels, keys, key_labels, temperature, *masks)
+    _check(temperature, anchors, keys, exclude, own_key, implementation)
+    if implementation == "auto":
+        small = anchors.shape[0] * keys.shape[0] <= _SMALL
+        implementation = "dense" if small or exclude is not None else "streaming"
+    if implementation == "dense":
+        pairs = _pairs(anchor_labels, key_labels, exclude, own_key)
+        return _dense(anchors, anchor_labels, keys, key_labels, temperature, *pairs)
+    keys_set = PixelSet(keys, key_labels)
+    batch, memory = (keys_set, None) if keys.requires_grad else (None, keys_set)
+    return contrast_key_sets(
+        anchors, anchor_labels, batch, memory, temperature=temperature, own_key=own_key, mining="all"
+    )  # fmt: skip
 
 
 def contrast_key_sets(
@@ -52,40 +90,75 @@ def contrast_key_sets(
     negatives_per_anchor: int = 2048,
     pool_share: float = 0.1,
     seed: int | Int[Tensor, ""] = 0,
-    implementation: Implementation = "auto",
 ) -> Float[Tensor, ""]:
-    """Eq. 3 against in-batch keys and memory at once, with or without mining."""
-    sets = [s for s in (batch, memory) if s is not None]
-    keys = torch.cat([s.embeddings.to(anchors) for s in sets]) if sets else anchors[:0]
-    labels = torch.cat([s.labels for s in sets]) if sets else anchor_labels[:0]
-    if mining == "all":
-        return pixel_contrast_loss(anchors, anchor_labels, keys, labels, temperature=temperature, own_key=own_key)
-    mined = mine_keys(
-        anchors, anchor_labels, keys, labels, mining=mining, positives_per_anchor=positives_per_anchor,
-        negatives_per_anchor=negatives_per_anchor, pool_share=pool_share, own_key=own_key, seed=seed,
+    """Eq. 3 against in-batch keys and a memory at once, mined or not: one operator, and no key is copied.
+
+    The gradient is computed in the forward pass, so the memory may be written before backward. It flows into the
+    anchors and, where they require it, into the in-batch keys; never into the memory.
+
+    Args:
+        anchors: As for `pixel_contrast_loss`.
+        anchor_labels: Likewise.
+        batch: Keys of this batch; None for none.
+        memory: Keys of earlier batches, in any floating dtype, also in pinned memory of the host; its labels are on
+            the anchors' device. None for none.
+        temperature: As for `pixel_contrast_loss`.
+        own_key: Likewise; rows are counted through the batch and then the memory.
+        mining: "all" keys, or which of them, see `mine_keys`.
+        positives_per_anchor: See `mine_keys`, as for the arguments below.
+        negatives_per_anchor: K-.
+        pool_share: Of `semi_hard`.
+        seed: Of the draw.
+
+    Returns:
+        As `pixel_contrast_loss`.
+
+    Raises:
+        ValueError: If a number is outside its range, or `own_key` has another shape.
+    """
+    _check(temperature, anchors, anchors, None, own_key, "streaming")
+    dtype = computing_dtype(anchors, anchors if batch is None else batch.embeddings)
+    if memory is not None and memory.embeddings.dtype == torch.float64:
+        dtype = torch.float64
+    nothing = PixelSet(anchors.detach()[:0], anchor_labels[:0])
+    batch, memory = batch or nothing, memory or nothing
+    sets = KeySets(
+        batch.embeddings.to(dtype), batch.labels.long(), memory.embeddings, memory.labels.long(),
+        None if own_key is None else own_key.long(),
     )  # fmt: skip
-    positive, negative = (
-        torch.zeros(anchors.shape[0], keys.shape[0] + 1, dtype=torch.bool, device=keys.device).scatter(
-            1, index.where(index >= 0, keys.shape[0]), True
-        )[:, :-1]
-        for index in mined
-    )
-    return _dense(anchors, anchor_labels, keys, labels, temperature, positive, negative)
+    if not isinstance(temperature, Tensor):
+        temperature = torch.full((), temperature, dtype=dtype, device=anchors.device)
+    temperature = temperature.to(anchors.device, dtype)
+    anchors, anchor_labels = anchors.to(dtype), anchor_labels.long()
+    if mining == "all":
+        return stream_contrast(anchors, anchor_labels, sets, temperature=temperature)
+    rule = Rule(mining, positives_per_anchor, negatives_per_anchor, pool_share)
+    seed = seed_tensor(seed, anchors.device)
+    return contrast_mined(anchors, anchor_labels, sets, temperature=temperature, seed=seed, rule=rule)
 
 
 def _check(
-    temperature: float | Tensor, anchors: Tensor, keys: Tensor, exclude: Tensor | None, own_key: Tensor | None
+    temperature: float | Tensor,
+    anchors: Tensor,
+    keys: Tensor,
+    exclude: Tensor | None,
+    own_key: Tensor | None,
+    implementation: str,
 ) -> None:
     if not isinstance(temperature, Tensor) and not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+        raise ValueError(f"temperature must be above 0, got {temperature}")
     n, m = anchors.shape[0], keys.shape[0]
     if exclude is not None and exclude.shape != (n, m):
         raise ValueError(f"exclude must be [anchors, keys] = [{n}, {m}], got {list(exclude.shape)}")
+    if exclude is not None and implementation not in {"auto", "dense"}:
+        raise ValueError(
+            f'exclude needs the n x m matrix, which "{implementation}" never holds; pass own_key, or "dense"'
+        )
     if own_key is not None and own_key.shape != (n,):
-        raise ValueError(f"own_key must have one row index per anchor, [{n}], got {list(own_key.shape)}")
+        raise ValueError(f"own_key must have one row an anchor, [{n}], got {list(own_key.shape)}")
 
 
-def _pair_masks(
+def _pairs(
     anchor_labels: Tensor, key_labels: Tensor, exclude: Tensor | None, own_key: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Which pairs are positive and which negative, [n m] each."""
@@ -107,7 +180,7 @@ def _dense(
     positive: Tensor,
     negative: Tensor,
 ) -> Tensor:
-    dtype = torch.promote_types(torch.promote_types(anchors.dtype, keys.dtype), torch.float32)
+    dtype = computing_dtype(anchors, keys)
     with torch.autocast(anchors.device.type, enabled=False):
         # rows that are not there may hold anything, even NaN, which no later mask could undo
         anchors = anchors.to(dtype).where((anchor_labels >= 0)[:, None], 0)

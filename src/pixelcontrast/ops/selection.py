@@ -1,0 +1,165 @@
+"""The rule of key mining, and its selection in shapes that depend on no value.
+
+Hard positives are those least similar to the anchor, hard negatives those most similar (Wang et al., ICCV 2021, section
+3.3). Where the paper says "top 10 %" and "random", our rule is: the pool is the hardest ceil(share n) of the n valid
+keys of a kind, the lower row first among equals; a pool that holds no more than K is taken whole; else K are drawn from
+it without replacement, as a pure function of seed, anchor and key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from pixelcontrast.ops.hashing import hash_rows
+from pixelcontrast.ops.windows import KeySets
+
+_ODD = 0x1E3779B97F4A7C15
+_LEAST = -(1 << 63)
+CHUNK_BYTES = 48 << 20  # of similarities at a time
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to choose, checked.
+
+    Attributes:
+        mining: "semi_hard", "hardest" or "random".
+        positives: At most so many for an anchor.
+        negatives: Likewise.
+        pool_share: See `mine_keys`.
+    """
+
+    mining: str
+    positives: int
+    negatives: int
+    pool_share: float
+
+    def __post_init__(self) -> None:
+        if self.mining not in {"semi_hard", "hardest", "random"}:
+            raise ValueError(f'mining must be "semi_hard", "hardest" or "random", got "{self.mining}"')
+        if self.positives < 1 or self.negatives < 0:
+            raise ValueError(
+                "an anchor needs at least 1 positive and 0 negatives, "
+                f"got positives_per_anchor={self.positives}, negatives_per_anchor={self.negatives}"
+            )
+        if not 0 < self.pool_share <= 1:
+            raise ValueError(f"pool_share must be above 0 and at most 1, got {self.pool_share}")
+
+    def pool(self, valid: Tensor) -> Tensor:
+        """Size of the pool among so many `valid` keys."""
+        if self.mining != "semi_hard":
+            return valid
+        # 0.1 as a float times 30 is above 3; as a fraction it is 3
+        share = Fraction(self.pool_share).limit_denominator(1_000_000)
+        return -(-valid * share.numerator // share.denominator)
+
+    def nothing(self, anchor_labels: Tensor, key_labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of positives and negatives, none chosen."""
+        n, m = anchor_labels.shape[0], key_labels.shape[0]
+        shapes = ((n, min(limit, m)) for limit in (self.positives, self.negatives))
+        positives, negatives = (anchor_labels.new_full(shape, -1) for shape in shapes)
+        return positives, negatives
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Keys of a few anchors, [a p] positives and [a q] negatives.
+
+    Attributes:
+        anchors: Which anchors; [a] rows or a slice.
+        positives: Rows of keys, counted through all sets, ascending; then -1.
+        negatives: Likewise.
+        positive_similarity: With `positives`; undefined where those are -1.
+        negative_similarity: With `negatives`.
+    """
+
+    anchors: Tensor | slice
+    positives: Tensor
+    negatives: Tensor
+    positive_similarity: Tensor
+    negative_similarity: Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Pseudo-random ranks of pairs: the draw for an anchor is the keys of highest score.
+
+    Each key's 62 bits end in its row, so that no two scores of an anchor are equal.
+
+    Attributes:
+        of_keys: [m].
+        of_anchors: [n].
+    """
+
+    of_keys: Tensor
+    of_anchors: Tensor
+
+    @classmethod
+    def make(cls, seed: Tensor, num_anchors: int, num_keys: int) -> Scores:
+        """Of a seed as `hashing.hash_rows` wants it."""
+        rows = torch.arange(max(num_anchors, num_keys), device=seed.device)
+        hashed = hash_rows(seed, rows)
+        other = hash_rows(seed ^ 1, rows[:num_anchors])
+        return cls((hashed[:num_keys] << 31) | rows[:num_keys], (other << 31) | hashed[:num_anchors])
+
+
+def score(of_keys: Tensor, of_anchors: Tensor) -> Tensor:
+    """Of pairs, from the entries of `Scores`: int64 with wrap-around, different for different keys."""
+    return (of_keys ^ of_anchors) * _ODD
+
+
+def mine_anywhere(
+    anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: Tensor, rule: Rule
+) -> Iterator[Mined]:
+    """Mine a few anchors at a time. See `mining.mine_keys`; the key sets may lie on other devices."""
+    labels, own_key = sets.labels, sets.own_key
+    n, m = anchors.shape[0], labels.shape[0]
+    scores = Scores.make(seed, n, m)
+    columns = torch.arange(m, device=labels.device)
+    # sorting takes several times the memory of what it sorts
+    step = max(1, CHUNK_BYTES // 8 // (anchors.element_size() * max(m, 1)))
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        present = (anchor_labels[rows] >= 0)[:, None] & (labels >= 0)
+        if own_key is not None:
+            present = present & (own_key[rows, None] != columns)
+        same = anchor_labels[rows, None] == labels
+        similarity = torch.cat([_products(anchors[rows], k) for k in (sets.batch, sets.memory)], dim=1)
+        similarity = similarity.where(present, 0)
+        of_anchors = scores.of_anchors[rows, None]
+        positives = _pick(-similarity, present & same, scores.of_keys, of_anchors, rule, rule.positives)
+        negatives = _pick(similarity, present & ~same, scores.of_keys, of_anchors, rule, rule.negatives)
+        yield Mined(
+            rows, positives, negatives,
+            similarity.gather(1, positives.clamp(min=0)), similarity.gather(1, negatives.clamp(min=0)),
+        )  # fmt: skip
+
+
+def _products(anchors: Tensor, keys: Tensor) -> Tensor:
+    step = 16384
+    parts = [anchors @ keys[s : s + step].to(anchors, non_blocking=True).T for s in range(0, keys.shape[0], step)]
+    return torch.cat(parts, dim=1) if parts else anchors.new_empty(anchors.shape[0], 0)
+
+
+def _pick(hardness: Tensor, valid: Tensor, of_keys: Tensor, of_anchors: Tensor, rule: Rule, limit: int) -> Tensor:
+    """Rows of the keys that the rule chooses for each anchor, ascending, then -1; [a min(limit, m)]."""
+    m = valid.shape[1]
+    count = valid.sum(dim=1, keepdim=True)
+    if rule.mining == "random":
+        rows = torch.arange(m, device=valid.device).expand(valid.shape)
+        candidate = valid
+    else:
+        rows = hardness.masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True).indices
+        candidate = torch.arange(m, device=valid.device) < rule.pool(count)
+    if rule.mining == "hardest":
+        chosen, found = rows[:, :limit], candidate[:, :limit]
+    else:
+        best = score(of_keys[rows], of_anchors).where(candidate, _LEAST).topk(min(limit, m), dim=1)
+        chosen, found = rows.gather(1, best.indices), candidate.gather(1, best.indices)
+    ascending = chosen.where(found, m).sort(dim=1).values
+    return ascending.where(ascending < m, -1)
