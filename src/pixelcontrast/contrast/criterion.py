@@ -150,8 +150,8 @@ class PixelContrast(nn.Module):
     def statistics(self) -> dict[str, Tensor]:
         """Figures of the last call, detached, computed when they are read; empty before the first call.
 
-        0-d tensors, apart from `memory_fill` (share of the slots) and `memory_age` (mean, in calls), which have one entry
-        a class. See `step_statistics` for the others. Reading does not wait for the device.
+        0-d tensors, apart from `memory_fill` (share of the slots) and `memory_age` (mean, in calls), which have one
+        entry a class. See `step_statistics` for the others. Reading does not wait for the device.
         """
         if self._record is None:
             return {}
@@ -229,7 +229,6 @@ class PixelContrast(nn.Module):
             counts = counts.index_add(0, batch.labels.clamp(min=0), (batch.labels >= 0).long())
         if self.memory is not None:
             stored = self.memory.keys()
-            stored = PixelSet(stored.embeddings.to(anchors.device, non_blocking=True), stored.labels)
             counts = counts + self.memory.fill.sum(dim=0)
         temperature = self._temperature()
         loss = contrast_key_sets(
@@ -298,9 +297,10 @@ class PixelContrast(nn.Module):
 
 def check_label_range(labels: Int[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:
     """Raise ValueError if labels hold ids that are neither a class nor `ignore_index`; waits for the device."""
-    stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)].unique().tolist()
-    if stray:
-        found = ", ".join(map(str, stray[:10])) + (", ..." if len(stray) > 10 else "")
+    stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
+    ids = sorted(set(stray.tolist()))
+    if ids:
+        found = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
         raise ValueError(
             f"labels must be 0..{num_classes - 1} or ignore_index={ignore_index}, got the ids {found};"
             " map them to classes or to ignore_index, or pass the right num_classes or ignore_index"

@@ -29,10 +29,11 @@ _STATE = ("rows", "labels", "stamps", "cursors", "fill", "clock")
 class MemoryBank(nn.Module):
     """Two rings per class, of region means and of pixels, in one tensor that is never copied.
 
-    Rows lie class by class, a class's regions before its pixels; one more row at the end takes what is not to be stored,
-    so that every write has one shape. The tensors are not registered as buffers: distributed training broadcasts buffers
-    from rank 0 at every forward, which would overwrite the other ranks' memories. They follow `.to(device)`, `deepcopy`
-    and `state_dict` all the same; their dtype stays as constructed whatever `.half()` or `.to(dtype)` is called.
+    Rows lie class by class, a class's regions before its pixels; one more row at the end takes what is not to be
+    stored, so that every write has one shape. The tensors are not registered as buffers: distributed training
+    broadcasts buffers from rank 0 at every forward, which would overwrite the other ranks' memories. They follow
+    `.to(device)`, `deepcopy` and `state_dict` all the same; their dtype stays as constructed whatever `.half()` or
+    `.to(dtype)` is called.
 
     Args:
         num_classes: Classes 0..num_classes-1 are kept; any other id is not stored.
@@ -41,8 +42,8 @@ class MemoryBank(nn.Module):
         regions_per_class: Capacity for region means of each class; 0 for none.
         pixels_per_region: Random pixels that enter from each class of each image.
         dtype: Of the stored rows.
-        storage: "device", or "cpu" to keep the rows (not the rest) in host memory, pinned where there is a GPU; `enqueue`
-            then waits for the device.
+        storage: "device", or "cpu" to keep the rows (not the rest) in host memory, pinned where there is a GPU;
+            `enqueue` then waits for the device.
         candidates_per_class: Most pixels of a class that one rank sends the others in one call. None: all.
         gather_ranks: Whether every rank stores every rank's candidates. None: if there is more than one. All ranks must
             then call with equally many images.
@@ -126,16 +127,18 @@ class MemoryBank(nn.Module):
     @property
     def age(self) -> Float[Tensor, " k"]:
         """Mean age of each class's filled rows, in calls of `enqueue`; 0 for a class without rows."""
-        filled = (self.labels[:-1] >= 0).unflatten(0, (self.num_classes, -1))
-        ages = (self.clock - self.stamps[:-1]).unflatten(0, (self.num_classes, -1)).where(filled, 0)
-        return ages.sum(dim=1) / filled.sum(dim=1).clamp(min=1)
+        shape = (self.num_classes, sum(self.capacities))
+        filled = self.labels[:-1].reshape(shape) >= 0
+        ages = (self.clock - self.stamps[:-1]).reshape(shape).where(filled, 0)
+        mean: Tensor = ages.sum(dim=1) / filled.sum(dim=1).clamp(min=1)
+        return mean
 
     @torch.no_grad()
     def enqueue(self, embeddings: Float[Tensor, "b d *grid"], labels: Int[Tensor, "b *image"]) -> None:
         """Store `pixels_per_region` random pixels and the mean of every (image, class) region, over the oldest rows.
 
         Candidates enter in the order of their images; where a class has more of them than capacity, the last ones win.
-        A row that is not finite is not stored.
+        A row that is not finite, or is zero, is not stored.
 
         Args:
             embeddings: Unit vectors on a grid with one to three dimensions; detached here.
@@ -167,26 +170,36 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def store(self, regions: PixelSet, pixels: PixelSet) -> None:
-        """Store rows as they are, in their order, those of all ranks if ranks are gathered. Counts as one call."""
-        caps = (regions.labels.shape[0] // self.num_classes, self.candidates_per_class)
+        """Store rows as they are, in their order, those of all ranks if ranks are gathered. Counts as one call.
+
+        Args:
+            regions: One row per image and class, as `region_means` gives them.
+            pixels: At most `pixels_per_region` of each class and image.
+        """
+        num_images = regions.labels.shape[0] // self.num_classes
+        caps = (num_images, self.candidates_per_class or num_images * self.pixels_per_region)
         offset = 0
-        for kind, (candidates, capacity) in enumerate(zip((regions, pixels), self.capacities, strict=True)):
-            if capacity:
-                finite = torch.isfinite(candidates.embeddings).all(dim=1)
-                rows = PixelSet(candidates.embeddings.to(self.dtype), candidates.labels.where(finite, -1))
-                self._write(self._gather(rows, capacity, caps[kind]), kind, offset)
-            offset += capacity
+        for kind, candidates in enumerate((regions, pixels)):
+            if self.capacities[kind]:
+                rows = self._gather(self._usable(candidates), min(caps[kind], self.capacities[kind]))
+                self._write(rows, kind, offset)
+            offset += self.capacities[kind]
         self.clock += 1
+
+    def _usable(self, rows: PixelSet) -> PixelSet:
+        """Rows in the dtype of the memory; those that are not finite, or without a direction, lose their label."""
+        norms = torch.linalg.vector_norm(rows.embeddings, dim=1, dtype=torch.float32)
+        usable = torch.isfinite(norms) & (norms > 0)
+        return PixelSet(rows.embeddings.to(self.dtype), rows.labels.where(usable, -1))
 
     @property
     def _gathers(self) -> bool:
         return ranks.world_size() > 1 if self.gather_ranks is None else self.gather_ranks and ranks.world_size() > 1
 
-    def _gather(self, rows: PixelSet, capacity: int, cap: int | None) -> PixelSet:
+    def _gather(self, rows: PixelSet, cap: int) -> PixelSet:
         if not self._gathers:
             return rows
-        capacity = min(capacity, rows.labels.shape[0]) if cap is None else min(capacity, cap)
-        return ranks.gather_set(compact(rows, num_classes=self.num_classes, capacity=capacity))
+        return ranks.gather_set(compact(rows, num_classes=self.num_classes, capacity=cap))
 
     def _write(self, rows: PixelSet, kind: int, offset: int) -> None:
         capacity = self.capacities[kind]
@@ -226,7 +239,7 @@ class MemoryBank(nn.Module):
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         old, new = self.clock.device, fn(torch.empty(0, device=self.clock.device)).device
         if old.type == "meta" != new.type:
             self._allocate(new)
@@ -259,8 +272,8 @@ class MemoryBank(nn.Module):
                 missing_keys.append(key)
             elif state_dict[key].shape != mine.shape:
                 error_msgs.append(
-                    f"{key} must be {list(mine.shape)}, got {list(state_dict[key].shape)}: the checkpoint's memory has other"
-                    " capacities or classes; train with the options it was made with"
+                    f"{key} must be {list(mine.shape)}, got {list(state_dict[key].shape)}: the checkpoint's memory"
+                    " has other capacities or classes; train with the options it was made with"
                 )
             else:
                 mine.copy_(state_dict[key])

@@ -72,8 +72,8 @@ class ContrastOptions:
         positives_per_anchor: Most positives of an anchor (K+), without effect on "all".
         negatives_per_anchor: Most negatives of an anchor (K-), without effect on "all".
         in_batch_keys: Whether the step's anchors are each other's keys, beside those in memory.
-        projection: "dense" projects the whole map; "sampled" only the pixels that are used; "none" takes the features as
-            the embeddings.
+        projection: "dense" projects the whole map; "sampled" only the pixels that are used; "none" takes the features
+            as the embeddings.
         projection_norm: "none", or "batch" for a batch normalisation in the projection head, with "dense" only.
         region_pixels: Most pixels of a region that its mean is taken over under "sampled".
         max_region_pixels: Most pixels of all regions together under "sampled".
@@ -154,9 +154,10 @@ def preset(name: Literal["paper", "released"], *, training_images: int = 2975) -
     """Options of the paper's full method, or of the setting its authors released code for.
 
     Args:
-        name: "paper": anchors per class, semi-hard mining, memory of pixels and regions. "released": anchors per image and
-            class, every in-batch key, no memory, the effective weight of the code.
-        training_images: Of the data set, N: the paper keeps 10 N pixels and N regions of every class. Default: Cityscapes.
+        name: "paper": anchors per class, semi-hard mining, memory of pixels and regions. "released": anchors per image
+            and class, every in-batch key, no memory, the effective weight of the code.
+        training_images: Of the data set, N: the paper keeps 10 N pixels and N regions of every class. Default:
+            Cityscapes.
     """
     _one_of("preset", name, ("paper", "released"))
     if name == "paper":

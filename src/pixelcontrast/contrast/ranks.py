@@ -40,7 +40,7 @@ def gather_with_gradient(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n2 d"]:
 
     Under DistributedDataParallel, which averages over ranks, this gives the gradient of the mean of the ranks' losses.
     """
-    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(rows)
     return gathered
 
 

@@ -40,8 +40,8 @@ def step_statistics(
 ) -> dict[str, Tensor]:
     """Figures of one call, in nats (`loss`, `chance_level`, `floor`), counts and shares of anchors, and cosines.
 
-    Similarities, alignment (mean squared distance of positive pairs) and uniformity are taken between the anchors of the
-    call, not over the mined keys.
+    Similarities, alignment (mean squared distance of positive pairs) and uniformity are taken between the anchors of
+    the call, not over the mined keys.
     """
     num_classes = record.key_counts.shape[0]
     valid = record.labels >= 0
@@ -133,7 +133,7 @@ def effective_rank(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) 
     rows = embeddings.where((labels >= 0)[:, None], 0)
     values = torch.linalg.eigvalsh(rows.T @ rows).clamp(min=0).sqrt()
     shares = values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
-    rank = torch.special.entr(shares).sum().exp()
+    rank: Tensor = torch.special.entr(shares).sum().exp()
     return rank.where((labels >= 0).any(), 0)
 
 
@@ -152,14 +152,15 @@ def gradient_norm_ratio(
 ) -> Float[Tensor, ""]:
     """Norm of the contrast loss's gradient at the tapped features over that of the cross entropy's, weighted as given.
 
-    Call it before `backward`; both graphs are kept. It costs two backward passes through the heads: call it every N steps.
-    0 where the cross entropy has no gradient.
+    Call it before `backward`; both graphs are kept. It costs two backward passes through the heads: call it every N
+    steps. 0 where the cross entropy has no gradient.
     """
-    norms = [
-        torch.linalg.vector_norm(torch.autograd.grad(loss, features, retain_graph=True)[0].to(torch.float32))
+    above, below = (
+        torch.linalg.vector_norm(torch.autograd.grad(loss, features, retain_graph=True)[0], dtype=torch.float32)
         for loss in (contrast, cross_entropy)
-    ]
-    return (norms[0] / norms[1]).where(norms[1] > 0, 0)
+    )
+    ratio: Tensor = (above / below).where(below > 0, 0)
+    return ratio
 
 
 def _mean_where(values: Tensor, chosen: Bool[Tensor, " n"]) -> Float[Tensor, ""]:

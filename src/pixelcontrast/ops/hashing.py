@@ -1,8 +1,9 @@
 """Randomness as a pure function: integer hashes of (seed, step, row) instead of a generator.
 
 A hash compiles, resumes and agrees between ranks; `torch.compile(fullgraph=True)` refuses a `Generator` argument.
-Sources: splitmix64 (Steele, Lea and Flood, OOPSLA 2014); the 32-bit mixer with constants 0x21f0aaad and 0x735a2d97 found
-by Wellons' hash prospector (public domain), whose constants below 2^31 keep every product in a signed 64-bit integer.
+Sources: splitmix64 (Steele, Lea and Flood, OOPSLA 2014); the 32-bit mixer with constants 0x21f0aaad and 0x735a2d97
+found by Wellons' hash prospector (public domain), whose constants below 2^31 keep every product in a signed 64-bit
+integer.
 """
 
 from __future__ import annotations

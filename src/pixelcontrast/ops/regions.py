@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pixelcontrast.types import PixelSet
 
-TINY = 1e-12  # below every norm that means something, and its square is a normal float32
+TINY = 1e-12  # its square is a normal float32
 
 
 def region_means(
@@ -36,8 +36,8 @@ def region_means(
     Raises:
         ValueError: If labels and embeddings have different grids.
 
-    Cost: a product of [classes x pixels] and [pixels x d] per image, which adds in a fixed order, without atomics; extra
-    memory is one float32 per class and pixel, and a float32 copy of a lower-precision map.
+    Cost: a product of [classes x pixels] and [pixels x d] per image, which adds in a fixed order, without atomics.
+    Extra memory is one float32 per class and pixel, and a float32 copy of a lower-precision map.
     """
     if labels.shape != (embeddings.shape[0], *embeddings.shape[2:]):
         raise ValueError(
@@ -83,12 +83,14 @@ def region_means_of_rows(
 def unit_length(embeddings: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b d *grid"]:
     """Divide each pixel's embedding (dimension 1) by its L2 norm, in float32 or better.
 
-    A zero vector stays zero and has a finite gradient. Rows [n d] are a map without a grid.
+    A vector without a direction (norm below 1e-12) becomes zero and has a zero gradient, not one of 1e12. Rows [n d]
+    are a map without a grid.
     """
     embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-    # a norm has no gradient at zero, so the root is taken of a number that is never zero
     squares = (embeddings * embeddings).sum(dim=1, keepdim=True)
-    return embeddings * squares.clamp(min=TINY * TINY).rsqrt()
+    # a root has no gradient at zero, so it is taken of a number that is never zero
+    factors = squares.clamp(min=TINY * TINY).rsqrt()
+    return embeddings * factors.where(squares > TINY * TINY, 0)
 
 
 def _region_set(sums: Tensor, present: Tensor, num_classes: int) -> PixelSet:

@@ -32,9 +32,9 @@ def sample_anchors(
     """Draw the pixels that the loss pulls and pushes, equally many of each class, half of them predicted wrongly.
 
     Each group of pixels gets a quota of `min(anchors_per_class, max(1, max_anchors // groups present))`; where more
-    groups are present than there is room, a random choice of them gets one anchor each. Within its quota a group gives up
-    to `round(hard_anchor_ratio * quota)` hard pixels (prediction differs from label) at random; the rest are drawn at
-    random from all its remaining pixels, hard or not, so that either kind fills in for the other. A group with fewer
+    groups are present than there is room, a random choice of them gets one anchor each. Within its quota a group gives
+    up to `round(hard_anchor_ratio * quota)` hard pixels (prediction differs from label) at random; the rest are drawn
+    at random from all its remaining pixels, hard or not, so that either kind fills in for the other. A group with fewer
     pixels than its quota gives all of them: no class is left out for being small.
 
     Args:
@@ -98,8 +98,8 @@ def sample_regions(
         max_pixels: Most pixels in all; the quota of a region follows the rule of `sample_anchors`. None: no limit.
         ignore_index: Label of pixels without a class.
         seed: Equal seeds draw equal pixels.
-        first_row: Number of the first pixel in the randomness: a rank that holds images 8..15 of a batch passes the number
-            of pixels in images 0..7 and draws what one process would have drawn.
+        first_row: Number of the first pixel in the randomness: a rank that holds images 8..15 of a batch passes the
+            number of pixels in images 0..7 and draws what one process would have drawn.
 
     Returns:
         Positions in the flattened batch and grid, labels, and ranks of the draw within the region (0 is the first),
