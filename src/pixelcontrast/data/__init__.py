@@ -1,1 +1,27 @@
 """From files to batches: label tables, data sets, transforms, the order of samples."""
+
+from pixelcontrast.data.counting import ClassCounts, count_classes
+from pixelcontrast.data.datasets import Camvid, DataSet, Synthetic
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
+from pixelcontrast.data.loader import EvaluationSample, evaluation_loader, training_loader
+from pixelcontrast.data.options import DataCard, DataOptions, describe
+from pixelcontrast.data.sources import SegmentationDataset
+from pixelcontrast.data.transforms import normalize
+
+__all__ = [
+    "IGNORE_INDEX",
+    "Camvid",
+    "ClassCounts",
+    "DataCard",
+    "DataOptions",
+    "DataSet",
+    "EvaluationSample",
+    "LabelSpace",
+    "SegmentationDataset",
+    "Synthetic",
+    "count_classes",
+    "describe",
+    "evaluation_loader",
+    "normalize",
+    "training_loader",
+]

