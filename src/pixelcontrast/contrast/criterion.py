@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -80,7 +80,7 @@ class PixelContrast(nn.Module):
         )
 
     @classmethod
-    def from_options(cls, in_channels: int, num_classes: int, options: ContrastOptions, *, seed: int = 0) -> Self:
+    def from_options(cls, in_channels: int, num_classes: int, options: ContrastOptions, *, seed: int = 0) -> PixelContrast:
         """Make the criterion that the options describe, its weight's schedule included."""
         criterion = cls.__new__(cls)
         nn.Module.__init__(criterion)

@@ -7,7 +7,7 @@ cropped at random.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -99,7 +99,7 @@ class MemoryBank(nn.Module):
         gather_ranks: bool | None = None,
         ignore_index: int = 255,
         seed: int = 0,
-    ) -> Self:
+    ) -> MemoryBank:
         """Make the memory that the options describe."""
         return cls(
             num_classes,
@@ -238,7 +238,7 @@ class MemoryBank(nn.Module):
             advice='lower memory.pixels_per_class or memory.regions_per_class, or set memory.dtype="bfloat16"',
         )
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryBank:  # noqa: FBT001, FBT002
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         old, new = self.clock.device, fn(torch.empty(0, device=self.clock.device)).device
         if old.type == "meta" != new.type:

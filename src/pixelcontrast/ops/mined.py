@@ -4,8 +4,6 @@ The similarities come out of the mining, the weights of all keys follow from the
 were chosen are read again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """Key mining as a function of its own: which keys an anchor is compared with (Wang et al., ICCV 2021, section 3.3)."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any, Literal
 

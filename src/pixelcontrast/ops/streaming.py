@@ -4,8 +4,6 @@ Backward scales what forward stored and reads no key, so a memory may be written
 torch.compile holds one node for it, whatever the number of keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
