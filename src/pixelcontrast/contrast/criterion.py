@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from pixelcontrast.contrast import ranks
@@ -80,7 +80,9 @@ class PixelContrast(nn.Module):
         )
 
     @classmethod
-    def from_options(cls, in_channels: int, num_classes: int, options: ContrastOptions, *, seed: int = 0) -> PixelContrast:
+    def from_options(
+        cls, in_channels: int, num_classes: int, options: ContrastOptions, *, seed: int = 0
+    ) -> PixelContrast:
         """Make the criterion that the options describe, its weight's schedule included."""
         criterion = cls.__new__(cls)
         nn.Module.__init__(criterion)
@@ -111,7 +113,10 @@ class PixelContrast(nn.Module):
         self._labels_checked = False
 
     def forward(
-        self, features: Float[Tensor, "b c *grid"], labels: Int[Tensor, "b *image"], logits: Float[Tensor, "b k *any"]
+        self,
+        features: Float[Tensor, "b c *grid"],
+        labels: Integer[Tensor, "b *image"],
+        logits: Float[Tensor, "b k *any"],
     ) -> Float[Tensor, ""]:
         """Compute the unweighted loss in nats; in training mode, then store this batch's embeddings in the memory.
 
@@ -128,7 +133,9 @@ class PixelContrast(nn.Module):
                 nor `ignore_index`. Later calls ignore such ids.
         """
         self._check(features, labels, logits)
-        labels, predictions = (resize_labels(x, features.shape[2:]) for x in (labels, logits.detach().argmax(dim=1)))
+        labels, predictions = (
+            resize_labels(x, features.shape[2:]) for x in (labels.long(), logits.detach().argmax(dim=1))
+        )
         positions, anchor_labels = self._sample(labels, predictions)
         pixels = self._project(features) if self.options.projection == "dense" else features
         with torch.autocast(features.device.type, enabled=False):
@@ -295,7 +302,7 @@ class PixelContrast(nn.Module):
             self._labels_checked = True
 
 
-def check_label_range(labels: Int[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:
+def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:
     """Raise ValueError if labels hold ids that are neither a class nor `ignore_index`; waits for the device."""
     stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
     ids = sorted(set(stray.tolist()))

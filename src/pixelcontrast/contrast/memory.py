@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
 from pixelcontrast.contrast import ranks
@@ -134,7 +134,7 @@ class MemoryBank(nn.Module):
         return mean
 
     @torch.no_grad()
-    def enqueue(self, embeddings: Float[Tensor, "b d *grid"], labels: Int[Tensor, "b *image"]) -> None:
+    def enqueue(self, embeddings: Float[Tensor, "b d *grid"], labels: Integer[Tensor, "b *image"]) -> None:
         """Store `pixels_per_region` random pixels and the mean of every (image, class) region, over the oldest rows.
 
         Candidates enter in the order of their images; where a class has more of them than capacity, the last ones win.
@@ -149,13 +149,13 @@ class MemoryBank(nn.Module):
         """
         if embeddings.shape[1] != self.embedding_dim:
             raise ValueError(f"embeddings must be [b, {self.embedding_dim}, *grid], got {list(embeddings.shape)}")
-        labels = resize_labels(labels, embeddings.shape[2:])
+        labels = resize_labels(labels.long(), embeddings.shape[2:])
         regions = region_means(embeddings, labels, self.num_classes, ignore_index=self.ignore_index)
         positions, drawn, _ = self.sample(labels, self.pixels_per_region)
         self.store(regions, PixelSet(pixel_rows(embeddings, positions), drawn))
 
     def sample(
-        self, labels: Int[Tensor, "b *grid"], pixels_per_region: int, *, max_pixels: int | None = None
+        self, labels: Integer[Tensor, "b *grid"], pixels_per_region: int, *, max_pixels: int | None = None
     ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
         """Draw this call's pixels of every region: see `sample_regions`."""
         return sample_regions(

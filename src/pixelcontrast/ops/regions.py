@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from pixelcontrast.types import PixelSet
@@ -13,7 +13,7 @@ TINY = 1e-12  # its square is a normal float32
 
 def region_means(
     embeddings: Float[Tensor, "b d *grid"],
-    labels: Int[Tensor, "b *grid"],
+    labels: Integer[Tensor, "b *grid"],
     num_classes: int,
     *,
     ignore_index: int = 255,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from pixelcontrast.ops.hashing import RANDOM_BITS, hash_rows, step_key
@@ -18,8 +18,8 @@ AnchorGroups = Literal["class", "image_class"]
 
 
 def sample_anchors(
-    labels: Int[Tensor, "b *grid"],
-    predictions: Int[Tensor, "b *grid"],
+    labels: Integer[Tensor, "b *grid"],
+    predictions: Integer[Tensor, "b *grid"],
     *,
     num_classes: int,
     anchors_per_class: int = 50,
@@ -80,7 +80,7 @@ def sample_anchors(
 
 
 def sample_regions(
-    labels: Int[Tensor, "b *grid"],
+    labels: Integer[Tensor, "b *grid"],
     *,
     num_classes: int,
     pixels_per_region: int,
@@ -125,7 +125,7 @@ def sample_regions(
 
 
 def pixel_groups(
-    labels: Int[Tensor, "b *grid"], *, num_classes: int, ignore_index: int, per_image: bool
+    labels: Integer[Tensor, "b *grid"], *, num_classes: int, ignore_index: int, per_image: bool
 ) -> tuple[Int[Tensor, " p"], Bool[Tensor, " p"]]:
     """Number of each pixel's group (class, or image and class; 0 where it has none), and which pixels have one."""
     flat = labels.flatten(1).long()
