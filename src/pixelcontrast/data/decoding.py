@@ -1,19 +1,25 @@
-"""Image and label files to tensors, whatever their bit depth, palette or channels: the one home of decoding."""
+"""Image and label files to tensors, whatever their bit depth, palette or channels: the one home of decoding.
+
+Pillow decodes: torchvision's own decoders are deprecated (0.29), and Pillow names the file's mode, which label files need.
+"""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Integer, UInt8
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 
 from pixelcontrast.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GRAY, _PALETTE = 0, 3
+_GRAY = 0
+_ID_MODES = ("1", "L", "P", "I", "I;16", "LA")
 
 
 def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
@@ -22,7 +28,12 @@ def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
     Raises:
         DataError: If the file is missing, truncated or no image.
     """
-    return _to_uint8(_decode(path, ImageReadMode.RGB))
+    image = _decode(path)
+    if image.mode in ("I", "I;16"):
+        grey = (np.asarray(image, dtype=np.int64) + 128) // 257
+        return torch.from_numpy(grey.clip(0, 255).astype(np.uint8)).expand(3, -1, -1).clone()
+    pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def read_labels(path: Path) -> Integer[Tensor, "H W"]:
@@ -34,19 +45,20 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
     Raises:
         DataError: If the file is missing, truncated, no image, or holds colours.
     """
-    planes = _decode(path, ImageReadMode.UNCHANGED)
-    if planes.shape[0] == 2:
-        planes = planes[:1]  # grey and alpha: the ids are the grey
-    if planes.shape[0] != 1:
+    image = _decode(path)
+    if image.mode not in _ID_MODES:
         raise DataError(
-            f"{path}: expected one label id a pixel (a grey or palette PNG), got {planes.shape[0]} channels of colour; "
-            "save the class ids themselves, not a drawing of them"
+            f"{path}: expected one label id a pixel (a grey or palette PNG), got {len(image.getbands())} channels of "
+            "colour; save the class ids themselves, not a drawing of them"
         )
+    if image.mode == "LA":
+        image = image.getchannel("L")  # the ids are the grey, whatever is transparent
+    if image.mode in ("I", "I;16"):
+        return torch.from_numpy(np.asarray(image).astype(np.int32))
+    ids = torch.from_numpy(np.array(image, dtype=np.uint8))
     depth = _grey_bits(path)
-    if depth is not None and depth < 8:
-        # Decoders stretch grey of 1, 2 and 4 bits to 0..255; ids must come back as they were.
-        planes = planes // (255 // (2**depth - 1))
-    return planes[0].to(torch.int32) if planes.dtype == torch.uint16 else planes[0]
+    # Decoders stretch grey of 2 and 4 bits to 0..255; ids must come back as they were.
+    return ids // (255 // (2**depth - 1)) if depth in (2, 4) else ids
 
 
 def read_color_labels(path: Path) -> UInt8[Tensor, "3 H W"]:
@@ -58,30 +70,27 @@ def read_color_labels(path: Path) -> UInt8[Tensor, "3 H W"]:
     return read_image(path)
 
 
-def _decode(path: Path, mode: ImageReadMode) -> Tensor:
+def _decode(path: Path) -> Image.Image:
     try:
-        planes: Tensor = decode_image(read_file(str(path)), mode=mode)
-    except RuntimeError as error:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # about odd metadata, which does not concern pixels
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(_why_unreadable(path, error)) from error
-    return planes
 
 
-def _why_unreadable(path: Path, error: RuntimeError) -> str:
+def _why_unreadable(path: Path, error: Exception) -> str:
     if not path.exists():
         return f"{path}: no such file; it was there when the data set was opened, or its name in a list is wrong"
     if path.stat().st_size == 0:
         return f"{path}: expected an image, got an empty file; copy or download it again"
-    reason = str(error).split(", ", 2)[-1]  # torchvision puts function and source line first
+    if isinstance(error, UnidentifiedImageError):
+        error = ValueError("not in a format that is known")
     return (
-        f"{path}: expected an image (PNG, JPEG or WebP), got {path.stat().st_size} bytes that do not decode: {reason}. "
+        f"{path}: expected an image (PNG, JPEG or WebP), got {path.stat().st_size} bytes that do not decode: {error}. "
         "The file is probably truncated or of another format; copy or download it again, or leave it out"
     )
-
-
-def _to_uint8(planes: Tensor) -> UInt8[Tensor, "c H W"]:
-    if planes.dtype != torch.uint16:
-        return planes
-    return ((planes.to(torch.int32) + 128) // 257).to(torch.uint8)
 
 
 def _grey_bits(path: Path) -> int | None:
