@@ -1,0 +1,67 @@
+"""The command's frame: its commands, exit codes, and how mistakes are shown."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pixelcontrast import __version__
+from pixelcontrast.cli import comparing, listing, running
+from pixelcontrast.errors import UserError
+
+_MISUSE, _INTERRUPTED = 2, 130
+
+
+class _Commands(TyperGroup):
+    """A mistake of the user's is a message and exit code 2; an interrupt is exit code 130. Neither is a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(_MISUSE) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Supervised pixel contrast for semantic segmentation: train, evaluate, predict, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _command in (running.train, running.evaluate, running.predict, comparing.compare, comparing.quickstart):
+    app.command()(_command)
+app.command(name="list")(listing.list_parts)
+app.command()(listing.schema)
+
+
+def _show_version(wanted: bool) -> bool:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"pixelcontrast {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    # An op that Apple's backend lacks runs on the CPU rather than stopping a run.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="pixelcontrast")

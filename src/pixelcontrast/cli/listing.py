@@ -1,0 +1,85 @@
+"""What there is to choose from, and the schema of recipes."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Part(StrEnum):
+    """What can be listed."""
+
+    RECIPES = "recipes"
+    MODELS = "models"
+    DATA = "data"
+    TERMS = "terms"
+
+
+def list_parts(
+    part: Annotated[Part | None, typer.Argument(help="Only this.", show_default=False)] = None,
+) -> None:
+    """List recipes, models, data sets and loss terms."""
+    listers = {Part.RECIPES: _recipes, Part.MODELS: _models, Part.DATA: _data, Part.TERMS: _terms}
+    for chosen in [part] if part else list(Part):
+        typer.echo(f"{chosen}:")
+        for name, text in listers[chosen]():
+            typer.echo(f"  {name:26}  {text}".rstrip())
+
+
+def schema(
+    *, output: Annotated[Path | None, typer.Option(help="File to write; the terminal by default.")] = None
+) -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them."""
+    from pixelcontrast.recipe.root import recipe_schema
+
+    text = json.dumps(recipe_schema(), indent=1) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text)
+
+
+def _recipes() -> list[tuple[str, str]]:
+    from pixelcontrast.recipe.sources import find, shipped_names, summary
+
+    return [(name, summary(find(name))) for name in shipped_names()]
+
+
+def _models() -> list[tuple[str, str]]:
+    from pixelcontrast.nn.heads import Head
+    from pixelcontrast.recipe.kinds import names, option_classes
+    from pixelcontrast.recipe.schema import summary
+
+    heads = [(f"head: {names(head)[0]}", summary(head)) for head in option_classes(Head)]
+    return [("backbone: NAME", "Any timm model with feature maps, such as hrnet_w18_small or resnet50."), *heads]
+
+
+def _data() -> list[tuple[str, str]]:
+    from pixelcontrast.data import DataSet, describe
+    from pixelcontrast.recipe.kinds import option_classes
+
+    cards = [describe(options) for options in option_classes(DataSet)]
+    rows = []
+    for card in cards:
+        rows += [(card.name, card.summary), ("", f"layout: {card.layout}"), ("", f"splits: {', '.join(card.splits)}")]
+        rows += [("", f"classes: {', '.join(card.classes)}")] if card.classes else []
+    return rows
+
+
+def _terms() -> list[tuple[str, str]]:
+    from pixelcontrast.contrast import ContrastOptions
+    from pixelcontrast.losses import DenseTerm
+    from pixelcontrast.recipe.kinds import names, option_classes
+    from pixelcontrast.recipe.schema import attribute_docs, summary
+
+    rows = []
+    for term in option_classes(DenseTerm):
+        rows.append((f"loss: {names(term)[0]}", summary(term)))
+        rows += [(f"  {key}", text) for key, text in attribute_docs(term).items() if key != "name"]
+    rows.append(("contrast", summary(ContrastOptions)))
+    return rows + [(f"  {key}", text) for key, text in attribute_docs(ContrastOptions).items()]

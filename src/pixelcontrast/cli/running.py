@@ -1,0 +1,174 @@
+"""Train, evaluate, predict."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelcontrast.errors import RecipeError, RunError
+
+if TYPE_CHECKING:
+    import torch
+
+    from pixelcontrast.recipe.root import Recipe
+
+RECIPE_HELP = "Name of a shipped recipe (see `pixelcontrast list`), or path of a .yaml file."
+SET_HELP = "Change an option, such as data.batch_size=4 or model.head=fcn; the value is YAML. Repeatable."
+# Processes that Lightning starts beside this one find the run folder here.
+_RUN_DIR = "PIXELCONTRAST_RUN_DIR"
+
+Recipes = Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE_HELP, show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP, show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `train` wrote it.", show_default=False)]
+
+
+def train(
+    recipe: Recipes,
+    *,
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder. By default the first free of runs/RECIPE/1, 2, ...")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, memory and time per step, picture the first batch, stop.")
+    ] = False,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the recipe with every option resolved, stop.")
+    ] = False,
+) -> None:
+    """Train a recipe; evaluate at the end; write scores, pictures and the deployed weights."""
+    from pixelcontrast.recipe.root import dump, load
+
+    loaded = load(recipe, overrides or ())
+    if print_recipe:
+        typer.echo(dump(loaded), nl=False)
+        return
+    from rich.console import Console
+
+    console = Console()
+    runs = Path("runs") / recipe_title(recipe)
+    if dry_run:
+        from pixelcontrast.engine.planning import plan
+
+        plan(loaded, picture=(run_dir.parent if run_dir else runs) / "first_batch.png", console=console)
+        return
+    from pixelcontrast.engine.training import train as train_recipe
+
+    folder = _run_folder(run_dir, runs, resume=resume)
+    if resume:
+        _require_same_run(folder, loaded)
+    train_recipe(loaded, recipe_text=dump(loaded), run_dir=folder, resume=resume, console=console)
+    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
+
+
+def evaluate(
+    run: Run,
+    *,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    overrides: Overrides = None,
+) -> None:
+    """Score a run's network on a split; write RUN/scores_SPLIT.json and RUN/pictures_SPLIT/."""
+    from rich.console import Console
+
+    from pixelcontrast.engine.run_folder import RunFolder
+    from pixelcontrast.engine.scores import Scores
+    from pixelcontrast.engine.scoring import score_split
+    from pixelcontrast.nn.segmentor import Segmentor
+    from pixelcontrast.recipe.root import load
+
+    _require_data_only(overrides or [])
+    folder = RunFolder(run)
+    weights = folder.require_weights()
+    if not folder.recipe.exists():
+        raise RunError(f"{run} has no recipe.yaml, which says what data it was trained on; expected a run folder.")
+    data = load(str(folder.recipe), overrides or ()).data
+    device = best_device()
+    segmentor = Segmentor.from_pretrained(weights).to(device)
+    step = Scores.load(folder.scores).step if folder.scores.exists() else 0
+    pictures = run / f"pictures_{split}"
+    scores = score_split(segmentor, data, split, device=device, step=step, pictures=pictures)
+    scores.save(run / f"scores_{split}.json")
+    console = Console()
+    console.print(scores.table(f"{run}: {split}"))
+    console.print(f"scores: {run / f'scores_{split}.json'}, pictures: {pictures}", highlight=False, soft_wrap=True)
+
+
+def predict(
+    run: Run,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Images, or folders of them.", show_default=False)
+    ],
+    *,
+    output: Annotated[Path, typer.Option(help="Folder for labels, colours and overlays.", show_default=False)],
+) -> None:
+    """Predict images without labels: class ids, colours and an overlay for each."""
+    from rich.progress import track
+
+    from pixelcontrast.engine.prediction import find_images, predict_images
+    from pixelcontrast.engine.run_folder import RunFolder
+    from pixelcontrast.nn.segmentor import Segmentor
+
+    device = best_device()
+    segmentor = Segmentor.from_pretrained(RunFolder(run).require_weights()).to(device)
+    found = find_images(images)
+    steps = track(range(len(found)), description="predict")
+    predicted = predict_images(segmentor, found, output, device=device, steps=steps)
+    for message in predicted.skipped:
+        typer.echo(f"skipped: {message}", err=True)
+    typer.echo(f"{len(predicted.written)} images predicted, {len(predicted.skipped)} skipped: {output}")
+    if predicted.skipped:
+        raise typer.Exit(2)
+
+
+def recipe_title(recipe: str) -> str:
+    """Folder below runs/ for a recipe: a shipped one's name, or a file's stem."""
+    return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
+
+
+def best_device() -> torch.device:
+    """The accelerator that is at hand, or the CPU."""
+    import torch
+
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return device if device is not None else torch.device("cpu")
+
+
+def _run_folder(run_dir: Path | None, runs: Path, *, resume: bool) -> Path:
+    from pixelcontrast.engine.run_folder import next_run_folder
+
+    if run_dir is not None:
+        return run_dir
+    if _RUN_DIR in os.environ and "LOCAL_RANK" in os.environ:
+        return Path(os.environ[_RUN_DIR])
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("several processes share one run folder; name it with --run-dir")
+    used = sorted((p for p in runs.glob("*") if p.name.isdecimal()), key=lambda p: int(p.name)) if resume else []
+    folder = used[-1] if used else next_run_folder(runs)
+    os.environ[_RUN_DIR] = str(folder)
+    return folder
+
+
+def _require_same_run(folder: Path, recipe: Recipe) -> None:
+    """A resumed run must be the run that was begun; where and how fast it runs may change."""
+    from pixelcontrast.recipe.difference import differences
+    from pixelcontrast.recipe.root import load
+
+    begun = folder / "recipe.yaml"
+    if not begun.exists():
+        return
+    if changed := differences(load(str(begun)), recipe):
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise RunError(
+            f"{folder} was begun with another recipe; it differs in\n{listed}\n"
+            f"Go on with `pixelcontrast train {begun} --run-dir {folder} --resume`, or choose another --run-dir."
+        )
+
+
+def _require_data_only(overrides: list[str]) -> None:
+    for assignment in overrides:
+        if assignment.partition("=")[0].split(".")[0].strip() != "data":
+            raise RecipeError(f"--set {assignment}: evaluation reads data.* only; the rest is the trained network's")

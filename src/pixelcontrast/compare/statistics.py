@@ -1,0 +1,65 @@
+"""Paired differences between two ways to train, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Scores of one arm minus those of another, seed by seed, in the scores' unit.
+
+    Attributes:
+        mean: Of the differences.
+        low: Lower end of the 95 % interval of Student's t; None with fewer than two seeds.
+        high: Its upper end.
+        p: Of the two-sided paired t-test; None with fewer than two seeds, or where all differences are equal.
+        bootstrap_low: Lower end of the 95 % percentile interval of the mean over resampled seeds.
+        bootstrap_high: Its upper end. With few seeds this interval is too narrow; it is there as a check of t's.
+        seeds: How many pairs.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    bootstrap_low: float | None
+    bootstrap_high: float | None
+    seeds: int
+
+
+def paired_difference(scores: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """Compare two arms whose n-th scores share a seed.
+
+    Raises:
+        ValueError: If there is no pair, or the lengths differ.
+    """
+    if len(scores) != len(baseline) or not scores:
+        raise ValueError(
+            f"expected as many scores as baseline scores, at least one; got {len(scores)}, {len(baseline)}"
+        )
+    differences = np.asarray(scores, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return Difference(mean, None, None, None, None, None, 1)
+    error = float(stats.sem(differences))
+    half = float(stats.t.ppf(0.975, len(differences) - 1)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, len(differences) - 1)) if error > 0 else None
+    return Difference(mean, mean - half, mean + half, p, *_bootstrap(differences), len(differences))
+
+
+def mean_and_deviation(scores: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; no deviation of a single score."""
+    return float(np.mean(scores)), float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+
+
+def _bootstrap(differences: np.ndarray) -> tuple[float, float]:
+    draws = np.random.default_rng(0).integers(len(differences), size=(_RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[draws].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)

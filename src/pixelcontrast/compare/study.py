@@ -1,0 +1,104 @@
+"""A comparison from its recipe to its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pixelcontrast.compare.arms import Arm, recipe_of
+from pixelcontrast.compare.jobs import Finished, Job, run_jobs
+from pixelcontrast.compare.results import Comparison, read_runs, save
+from pixelcontrast.errors import RunError
+from pixelcontrast.recipe.difference import differences
+from pixelcontrast.recipe.root import Recipe, dump, load
+
+
+def compare(
+    source: str,
+    overrides: Sequence[str],
+    *,
+    arms: Sequence[Arm],
+    num_seeds: int,
+    first_seed: int,
+    parallel: int,
+    output: Path,
+    console: Console,
+) -> tuple[Comparison, int]:
+    """Train every arm with every seed, and write what came out.
+
+    Runs of one seed share first weights and the stream of training samples; the last checkpoint counts. Runs that are
+    done are kept, those that stopped go on, and a failed one is reported and left out.
+
+    Args:
+        source: Name or path of the recipe.
+        overrides: `--set` of all runs.
+        arms: The first is the baseline.
+        num_seeds: Runs of each arm.
+        first_seed: The others follow it.
+        parallel: Runs at a time.
+        output: Folder of the comparison.
+        console: Where progress is shown.
+
+    Returns:
+        The comparison, and how many runs failed.
+
+    Raises:
+        UserError: If a recipe cannot be used, or the folder holds runs of other recipes.
+    """
+    seeds = tuple(range(first_seed, first_seed + num_seeds))
+    recipes = {(arm.name, seed): recipe_of(arm, source, overrides, seed=seed) for seed in seeds for arm in arms}
+    jobs = [_prepare(recipe, output, arm=arm, seed=seed) for (arm, seed), recipe in recipes.items()]
+    hours = _known_hours(output / "compare.json")
+    failures = 0
+
+    def report(finished: Finished) -> None:
+        nonlocal failures
+        failures += finished.problem is not None
+        by_seed = hours.setdefault(finished.job.arm, {})
+        by_seed[finished.job.seed] = by_seed.get(finished.job.seed, 0.0) + round(finished.hours, 4)
+        console.print(f"{finished.job.arm}, seed {finished.job.seed}: {_outcome(finished)}", highlight=False)
+        save(_comparison(), output)
+
+    def _comparison() -> Comparison:
+        changes = {arm.name: arm.overrides for arm in arms}
+        return Comparison(source, tuple(overrides), changes, seeds, read_runs(jobs), hours)
+
+    console.print(f"{sum(job.done for job in jobs)} of {len(jobs)} runs are done; logs in {output / 'logs'}")
+    run_jobs(jobs, parallel=parallel, report=report)
+    comparison = _comparison()
+    save(comparison, output)
+    return comparison, failures
+
+
+def _prepare(recipe: Recipe, output: Path, *, arm: str, seed: int) -> Job:
+    job = Job(
+        arm=arm,
+        seed=seed,
+        recipe=output / "recipes" / f"{arm}-seed_{seed}.yaml",
+        folder=output / arm / f"seed_{seed}",
+        log=output / "logs" / f"{arm}-seed_{seed}.log",
+    )
+    used = job.folder / "recipe.yaml"
+    if used.exists() and (changed := differences(load(str(used)), recipe)):
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise RunError(f"{job.folder} holds a run of another recipe; choose another --output. It differs in\n{listed}")
+    job.recipe.parent.mkdir(parents=True, exist_ok=True)
+    job.recipe.write_text(dump(recipe))
+    return job
+
+
+def _known_hours(path: Path) -> dict[str, dict[int, float]]:
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text()).get("hours_by_run", {})
+    return {arm: {int(seed): float(hours) for seed, hours in by_seed.items()} for arm, by_seed in stored.items()}
+
+
+def _outcome(finished: Finished) -> str:
+    if finished.problem is not None:
+        return f"failed, {finished.problem}"
+    scores = json.loads((finished.job.folder / "scores.json").read_text())
+    return f"mIoU {scores['mIoU']:.2f} in {finished.hours:.2f} h"

@@ -1,0 +1,33 @@
+"""In which options two recipes differ."""
+
+from __future__ import annotations
+
+from pixelcontrast.recipe.kinds import plain
+from pixelcontrast.recipe.text import KeyPath, dotted
+
+# What may change between two sessions of one run: where and how fast it runs, not what comes out.
+_ENVIRONMENT = {"root", "workers", "cache", "accelerator", "devices", "num_nodes"}
+_ENVIRONMENT |= {"evaluate_every", "checkpoint_every", "keep_checkpoints", "log_every"}
+
+
+def differences(old: object, new: object) -> tuple[str, ...]:
+    """Options that decide a result and differ: `trainer.max_steps: 100, now 200` each."""
+    before, after = dict(_leaves(plain(old), ())), dict(_leaves(plain(new), ()))
+    found = []
+    for path in dict.fromkeys((*before, *after)):
+        was, now = before.get(path, "not there"), after.get(path, "not there")
+        if was != now and not _is_environment(path):
+            found.append(f"{dotted(path)}: {was}, now {now}")
+    return tuple(found)
+
+
+def _is_environment(path: KeyPath) -> bool:
+    return len(path) == 2 and path[0] in ("data", "trainer") and path[1] in _ENVIRONMENT
+
+
+def _leaves(tree: object, path: KeyPath) -> list[tuple[KeyPath, object]]:
+    if isinstance(tree, dict):
+        return [leaf for key, value in tree.items() for leaf in _leaves(value, (*path, key))]
+    if isinstance(tree, list) and any(isinstance(entry, dict) for entry in tree):
+        return [leaf for index, value in enumerate(tree) for leaf in _leaves(value, (*path, index))]
+    return [(path, tree)]

@@ -1,0 +1,81 @@
+"""The root of all options: what a run is made of. YAML only mirrors it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pixelcontrast.contrast import ContrastOptions
+from pixelcontrast.data import DataSet
+from pixelcontrast.engine.options import SGD, Optimizer, Poly, Schedule, TrainerOptions
+from pixelcontrast.losses import CrossEntropy, DenseTerm
+from pixelcontrast.nn.options import ModelOptions
+from pixelcontrast.recipe.kinds import plain
+from pixelcontrast.recipe.schema import schema as schema_of
+from pixelcontrast.recipe.sources import Source, find, resolve
+from pixelcontrast.recipe.text import write
+from pixelcontrast.recipe.validate import validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a run's result.
+
+    Attributes:
+        seed: Of first weights, of the order and augmentation of images, and of what contrast draws.
+        model: The network.
+        data: The data set and how it is fed to training.
+        loss: Dense terms of the objective, added up by their weights.
+        contrast: Pixel contrast; null trains with the dense terms alone.
+        optimizer: What turns gradients into steps.
+        schedule: The learning rate over the run, as a factor of the optimizer's.
+        trainer: Length, precision, devices, and how often is evaluated and saved.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    seed: int = 0
+    model: ModelOptions = ModelOptions()
+    data: DataSet
+    loss: tuple[DenseTerm, ...] = (CrossEntropy(),)
+    contrast: ContrastOptions | None = None
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Poly()
+    trainer: TrainerOptions = TrainerOptions()
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name_or_path: Name of a shipped recipe, or the path of a .yaml file.
+        overrides: `a.b=value` each, in order.
+
+    Raises:
+        RecipeError: With one line for each thing that is wrong, and the nearest valid name.
+    """
+    return _validated(find(name_or_path), overrides)
+
+
+def parse(text: str, overrides: Sequence[str] = (), *, name: str = "recipe") -> Recipe:
+    """Read a recipe from YAML text; relative bases start from the working directory.
+
+    Raises:
+        RecipeError: As `load` does; `name` is what messages call the text.
+    """
+    return _validated(Source(name, None, text), overrides)
+
+
+def dump(recipe: Recipe) -> str:
+    """Fully resolved YAML, every default written out: `parse(dump(recipe)) == recipe`."""
+    return write(plain(recipe))
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe file."""
+    return schema_of(Recipe)
+
+
+def _validated(source: Source, overrides: Sequence[str]) -> Recipe:
+    document = resolve(source, Recipe, overrides=overrides)
+    return validate(Recipe, document.tree, places=document.places, source=source.name)

@@ -1,0 +1,148 @@
+"""What the command says and how it exits; the training behind it has its own tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import pixelcontrast
+from pixelcontrast.cli import running
+from pixelcontrast.cli.app import app
+from pixelcontrast.recipe.root import dump, load
+
+RECIPE = "synthetic/hrnet_w18_small"
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PIXELCONTRAST_RUN_DIR", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", RECIPE, "--set", "contrast.temprature=0.2"], "Did you mean 'temperature'?"),
+        (["train", RECIPE, "--set", "data.batch_size=eight"], "data.batch_size: expected an integer, got 'eight'"),
+        (["train", RECIPE, "--set", "data.batch_size=0"], "data.batch_size: expected at least 1, got 0"),
+        (["train", RECIPE, "--set", "data=camvit"], "got 'camvit'. Did you mean 'camvid'?"),
+        (["train", "camvid/hrnet_w18"], "Did you mean 'camvid/hrnet_w18_small'?"),
+        (["train", "mine.yaml"], "no recipe at mine.yaml"),
+        (["train", "camvid/hrnet_w18_small"], "data.root=PATH"),
+        (["train", "camvid/hrnet_w18_small", "--dry-run"], "data.root=PATH"),
+        (["train", "camvid/hrnet_w18_small", "--set", "data.root=nowhere"], "nowhere"),
+        (["evaluate", "nowhere"], "no run folder at nowhere"),
+        (["evaluate", "nowhere", "--set", "seed=1"], "evaluation reads data.* only"),
+        (["predict", "nowhere", "x.png", "--output", "out"], "no run folder at nowhere"),
+        (["compare", RECIPE, "--arms", "contrst"], "no arm 'contrst'"),
+        (["compare", RECIPE, "--set", "sede=1"], "sede: unknown key. Did you mean 'seed'?"),
+        (["list", "recipies"], "recipies"),
+        (["train"], "RECIPE"),
+        (["trian"], "trian"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], expected: str) -> None:
+    result = command(*arguments)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("runs").exists(), "a mistake leaves nothing behind"
+
+
+def test_a_used_run_folder_is_not_overwritten() -> None:
+    Path("used").mkdir()
+    Path("used/file").touch()
+    result = command("train", RECIPE, "--run-dir", "used")
+    assert result.exit_code == 2
+    assert "--resume" in result.stderr
+
+
+def test_a_run_goes_on_with_its_own_recipe_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("used").mkdir()
+    Path("used/recipe.yaml").write_text(dump(load(RECIPE)))
+    result = command("train", RECIPE, "--run-dir", "used", "--resume", "--set", "seed=5")
+    assert result.exit_code == 2
+    assert "seed: 0, now 5" in result.stderr
+    calls: list[Path] = []
+    monkeypatch.setattr("pixelcontrast.engine.training.train", lambda *_, run_dir, **__: calls.append(run_dir))
+    assert command("train", RECIPE, "--run-dir", "used", "--resume", "--set", "data.workers=0").exit_code == 0
+    assert calls == [Path("used")]
+
+
+class TestRunFolder:
+    def test_a_new_run_takes_the_next_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[Path] = []
+        monkeypatch.setattr("pixelcontrast.engine.training.train", lambda *_, run_dir, **__: calls.append(run_dir))
+        Path("runs", RECIPE, "1").mkdir(parents=True)
+        assert command("train", RECIPE).exit_code == 0
+        assert command("train", RECIPE, "--resume").exit_code == 0
+        assert calls == [Path("runs", RECIPE, "2"), Path("runs", RECIPE, "1")]
+
+    def test_several_processes_share_the_first_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = running._run_folder(None, Path("runs/x"), resume=False)
+        first.mkdir(parents=True)
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        assert running._run_folder(None, Path("runs/x"), resume=False) == first
+
+    def test_processes_started_from_outside_must_be_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert "--run-dir" in command("train", RECIPE).stderr
+
+
+def test_print_recipe_prints_what_loads_as_the_same() -> None:
+    result = command("train", RECIPE, "--set", "model.head=fcn", "--print-recipe")
+    assert result.exit_code == 0
+    Path("again.yaml").write_text(result.stdout)
+    assert load("again.yaml") == load(RECIPE, ["model.head=fcn"])
+
+
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pixelcontrast.engine.training.train", interrupted)
+    result = command("train", RECIPE)
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+
+
+def test_list_shows_every_part() -> None:
+    shown = command("list").stdout
+    for name in (RECIPE, "camvid/hrnet_w18_small", "contrast/released", "head: fcn", "camvid", "loss: cross_entropy"):
+        assert name in shown
+    assert "head: fcn" not in command("list", "recipes").stdout
+
+
+def test_schema_is_json() -> None:
+    assert "properties" in json.loads(command("schema").stdout)
+    command("schema", "--output", "deep/schema.json")
+    assert json.loads(Path("deep/schema.json").read_text()) == json.loads(command("schema").stdout)
+
+
+def test_version() -> None:
+    assert pixelcontrast.__version__ in command("--version").stdout
+
+
+def test_help_imports_no_torch() -> None:
+    program = (
+        "import sys; sys.argv = ['pixelcontrast', *sys.argv[1:]]\n"
+        "from pixelcontrast.cli import main\n"
+        "try: main()\n"
+        "finally: print({'torch', 'lightning', 'numpy'} & set(sys.modules), file=sys.stderr)\n"
+    )
+    for arguments in (["--help"], ["train", "--help"], ["list", "recipes"]):
+        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "set()"
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "pixelcontrast", "train", "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no shipped recipe is called 'nowhere'")

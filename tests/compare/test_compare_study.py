@@ -1,0 +1,186 @@
+"""A comparison with processes that stand in for training: what is resumed, what is reported, what is written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pixelcontrast.compare import jobs as jobs_module
+from pixelcontrast.compare.arms import choose_arms, recipe_of
+from pixelcontrast.compare.jobs import Job
+from pixelcontrast.compare.pair import table_of_two, tall_pictures
+from pixelcontrast.compare.results import Comparison, as_json, as_markdown
+from pixelcontrast.compare.study import compare
+from pixelcontrast.engine.scores import Scores
+from pixelcontrast.errors import RecipeError, RunError
+from pixelcontrast.recipe.root import load
+
+RECIPE = "synthetic/hrnet_w18_small"
+FAKE_TRAINING = """
+import json, shutil, sys
+from pathlib import Path
+recipe, folder = Path(sys.argv[1]), Path(sys.argv[2])
+arm, seed = folder.parent.name, int(folder.name.removeprefix("seed_"))
+if (arm, seed) == ("contrast", 1) and not Path("repaired").exists():
+    sys.exit("no more memory")
+folder.mkdir(parents=True, exist_ok=True)
+shutil.copy(recipe, folder / "recipe.yaml")
+iou = 50.0 + seed + (2.0 + 0.5 * seed if arm == "contrast" else 0.0)
+scores = dict(
+    mIoU=iou, aAcc=90.0, mAcc=60.0, IoU={"road": iou, "pole": None}, accuracy={"road": 90.0, "pole": None},
+    label_share={"road": 100.0, "pole": 0.0}, absent=["pole"], protocol="toy val", images=1, counts=[[1, 0], [0, 0]],
+    step=1,
+)
+(folder / "scores.json").write_text(json.dumps(scores))
+Path("ran").open("a").write(f"{arm}/{seed} ")
+"""
+
+
+@pytest.fixture
+def _fake_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "train.py"
+    script.write_text(FAKE_TRAINING)
+    monkeypatch.setattr(Job, "command", lambda job: [sys.executable, str(script), str(job.recipe), str(job.folder)])
+
+
+def run(*, num_seeds: int = 2, overrides: tuple[str, ...] = ()) -> tuple[Comparison, int]:
+    arms = choose_arms(["cross_entropy", "contrast"], [], load(RECIPE))
+    with Path("console.txt").open("a") as file:
+        return compare(
+            RECIPE,
+            overrides,
+            arms=arms,
+            num_seeds=num_seeds,
+            first_seed=0,
+            parallel=2,
+            output=Path("out"),
+            console=Console(file=file, width=200),
+        )
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_a_failed_run_is_reported_and_only_it_is_run_again() -> None:
+    comparison, failures = run()
+    assert failures == 1
+    assert sorted(comparison.runs["contrast"]) == [0]
+    assert "contrast, seed 1: failed, exit code 1" in Path("console.txt").read_text()
+    assert "no more memory" in Path("console.txt").read_text()
+
+    Path("repaired").touch()
+    Path("ran").write_text("")
+    comparison, failures = run()
+    assert failures == 0
+    assert Path("ran").read_text() == "contrast/1 "
+    stored = json.loads(Path("out/compare.json").read_text())
+    assert stored["scores"] == {"cross_entropy": {"0": 50.0, "1": 51.0}, "contrast": {"0": 52.0, "1": 53.5}}
+    assert stored["difference"]["contrast"]["mean"] == pytest.approx(2.25)
+    assert set(stored["difference"]["contrast"]) >= {"mean", "low", "high", "p"}
+    assert stored["difference_by_class"]["contrast"].keys() == {"road"}
+    assert set(stored["hours_by_run"]["contrast"]) == {"0", "1"}
+    text = Path("out/compare.md").read_text()
+    assert "| contrast | 2 | 52.75 | 1.06 | 52.00 53.50 | +2.25 |" in text
+    assert "| pole | absent | - |" in text
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_runs_of_another_recipe_are_not_mixed_in() -> None:
+    run(num_seeds=1)
+    with pytest.raises(RunError, match=r"another recipe.*\n.*trainer.max_steps: \d+, now 7"):
+        run(num_seeds=1, overrides=("trainer.max_steps=7",))
+    run(num_seeds=1, overrides=("trainer.checkpoint_every=7",))  # does not change what comes out
+
+
+def test_nothing_done_is_still_a_table() -> None:
+    nothing = Comparison("r", (), {"a": (), "b": ("seed=1",)}, (0,), {"a": {}, "b": {}}, {})
+    assert as_json(nothing)["difference"] == {}
+    assert "no run is done" in as_markdown(nothing)
+
+
+def test_the_command_trains_by_the_public_command(tmp_path: Path) -> None:
+    job = Job("a", 0, tmp_path / "r.yaml", tmp_path / "run", tmp_path / "log")
+    assert job.command()[1:4] == ["-m", "pixelcontrast", "train"]
+    assert job.command()[-1] == "--resume"
+
+
+def test_an_interrupt_stops_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+    monkeypatch.setattr(Job, "command", lambda job: [sys.executable, "-c", script, f"{job.log}.pid"])
+    started: list[int] = []
+
+    def interrupted(*_: object) -> None:
+        while not (found := [p for p in tmp_path.glob("log*.pid") if p.read_text()]):
+            pass
+        started.append(int(found[0].read_text()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs_module, "as_completed", interrupted)
+    jobs = [Job("a", seed, tmp_path / "r", tmp_path / "run", tmp_path / f"log{seed}") for seed in (0, 1)]
+    with pytest.raises(KeyboardInterrupt):
+        jobs_module.run_jobs(jobs, parallel=1, report=lambda _: None)
+    assert not list(tmp_path.glob("log1.pid"))
+    subprocess.run(["sleep", "0.2"], check=True)
+    with pytest.raises(OSError, match="No such process"):
+        os.kill(started[0], 0)
+
+
+class TestArms:
+    def test_arms_change_the_recipe_in_what_they_say(self) -> None:
+        arms = choose_arms(["cross_entropy"], ["hardest: contrast.mining=hardest contrast.memory=null"], load(RECIPE))
+        alone, hardest = (recipe_of(arm, RECIPE, (), seed=5) for arm in arms)
+        assert (alone.contrast, alone.seed) == (None, 5)
+        assert hardest.contrast is not None
+        assert (hardest.contrast.mining, hardest.contrast.memory) == ("hardest", None)
+
+    def test_contrast_is_at_its_defaults_where_the_recipe_has_none(self) -> None:
+        bare = load(RECIPE, ["contrast=null"])
+        arm = choose_arms(["cross_entropy", "contrast"], [], bare)[1]
+        assert recipe_of(arm, RECIPE, ["contrast=null"], seed=0).contrast is not None
+
+    @pytest.mark.parametrize(
+        ("names", "definitions", "expected"),
+        [
+            (["contrst", "cross_entropy"], [], "no arm 'contrst'.*Did you mean 'contrast'"),
+            (["contrast"], [], "at least two arms"),
+            (["contrast"], ["hardest contrast.mining=hardest"], "expected 'NAME: KEY=VALUE"),
+            (["contrast"], ["contrast: seed=1"], "there is an arm of that name"),
+        ],
+    )
+    def test_what_cannot_be_compared_is_said(self, names: list[str], definitions: list[str], expected: str) -> None:
+        with pytest.raises(RecipeError, match=expected):
+            choose_arms(names, definitions, load(RECIPE))
+
+    def test_a_wrong_option_names_its_arm(self) -> None:
+        arm = choose_arms(["contrast"], ["bad: contrast.minning=hardest"], load(RECIPE))[1]
+        with pytest.raises(RecipeError, match=r"arm bad: contrast.minning: unknown key. Did you mean 'mining'\?"):
+            recipe_of(arm, RECIPE, (), seed=0)
+
+
+class TestPair:
+    def test_one_table_holds_both_and_the_difference(self, tmp_path: Path) -> None:
+        def scores(iou: float) -> Scores:
+            return Scores(iou, 90.0, 60.0, {"road": iou, "pole": None}, {}, {}, (), "toy", 1, [[1]], 1)
+
+        with (tmp_path / "out").open("w") as file:
+            Console(file=file, width=80).print(
+                table_of_two({"cross entropy": scores(50.0), "with contrast": scores(51)})
+            )
+        text = (tmp_path / "out").read_text()
+        assert "+1.00" in text
+        assert "absent" in text
+
+    def test_pictures_of_one_image_are_stacked(self, tmp_path: Path) -> None:
+        from PIL import Image
+
+        for name, files in {"a": ("x.png", "y.png"), "b": ("x.png",)}.items():
+            (tmp_path / name).mkdir()
+            for file in files:
+                Image.new("RGB", (20, 10)).save(tmp_path / name / file)
+        (path,) = tall_pictures({"a": tmp_path / "a", "b": tmp_path / "b"}, tmp_path / "both")
+        assert path.name == "x.png"
+        with Image.open(path) as picture:
+            assert picture.height > 20
