@@ -18,6 +18,7 @@ LAYERS = {
     "engine": 5,
     "export": 6, "report": 6, "explore": 6,
     "recipe": 7, "recipes": 7,
+    "compare": 7.5,
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 
