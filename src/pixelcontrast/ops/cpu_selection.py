@@ -23,17 +23,14 @@ def mine_on_cpu(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: 
     scores = Scores.make(seed, anchors.shape[0], present.total)
     step = max(16, CHUNK_BYTES // (anchors.element_size() * max(present.size, 1)))
     buffer = anchors.new_empty(min(step, anchors.shape[0]), present.size)
-    for start in range(0, anchors.shape[0], step):
-        rows = slice(start, start + step)
+    for rows in (anchor_labels >= 0).nonzero().squeeze(1).split(step):
         labels = anchor_labels[rows].tolist()
         own = [-1] * len(labels) if sets.own_key is None else sets.own_key[rows].tolist()
         similarity = present.products(anchors[rows], buffer[: len(labels)])
         nothing = rule.nothing(anchor_labels[rows], present.column[1:])
         mined = Mined(rows, *nothing, *(similarity.new_zeros(part.shape) for part in nothing))
-        for i, label in enumerate(labels):
-            if label >= 0:
-                picker = _Picker(present, scores, int(scores.of_anchors[start + i]), rule)
-                picker.run(mined, i, similarity[i], label, own[i])
+        for i, (label, of_anchor) in enumerate(zip(labels, scores.of_anchors[rows].tolist(), strict=True)):
+            _Picker(present, scores, of_anchor, rule).run(mined, i, similarity[i], label, own[i])
         yield mined
 
 
@@ -72,7 +69,7 @@ class _Present:
                 block = rows[start : start + _BLOCK]
                 size = block.shape[0]
                 first, last = int(block[0]), int(block[-1])
-                chunk = keys[first : last + 1] if last - first + 1 == size else keys[block]
+                chunk = keys[first : last + 1] if last - first + 1 == size else keys.index_select(0, block)
                 torch.mm(anchors, chunk.to(anchors.dtype).T, out=out[:, column : column + size])
                 column += size
         return out
@@ -89,16 +86,19 @@ class _Picker:
         same = self.present.of_label(label)
         own = int(self.present.column[own if 0 <= own < self.present.total else -1])
         positives = same[same != own] if own >= 0 else same
-        at = positives[self._pick(similarity[positives].neg_(), positives, positives.shape[0], self.rule.positives)]
-        mined.positives[i, : at.shape[0]] = self.present.rows[at]
-        mined.positive_similarity[i, : at.shape[0]] = similarity[at]
-        similarity[same] = -torch.inf
+        chosen = self._pick(
+            similarity.index_select(0, positives).neg_(), positives, positives.shape[0], self.rule.positives
+        )
+        at = positives.index_select(0, chosen)
+        mined.positives[i, : at.shape[0]] = self.present.rows.index_select(0, at)
+        mined.positive_similarity[i, : at.shape[0]] = similarity.index_select(0, at)
+        similarity.index_fill_(0, same, -torch.inf)
         if own >= 0:
             similarity[own] = -torch.inf
         count = similarity.shape[0] - same.shape[0] - int(own >= 0 and positives.shape[0] == same.shape[0])
         at = self._pick(similarity, None, count, self.rule.negatives)
-        mined.negatives[i, : at.shape[0]] = self.present.rows[at]
-        mined.negative_similarity[i, : at.shape[0]] = similarity[at]
+        mined.negatives[i, : at.shape[0]] = self.present.rows.index_select(0, at)
+        mined.negative_similarity[i, : at.shape[0]] = similarity.index_select(0, at)
 
     def _pick(self, hardness: Tensor, columns: Tensor | None, count: int, limit: int) -> Tensor:
         """Entries to choose among `count` valid ones, ascending; those that are not valid have hardness -inf.
@@ -116,8 +116,8 @@ class _Picker:
             pool = top(hardness, min(size, limit) if self.rule.mining == "hardest" else size)
         if pool.shape[0] <= limit:
             return pool
-        rows = self.present.rows[pool if columns is None else columns[pool]]
-        return pool[top(score(self.of_keys[rows], self.of_anchor), limit)]
+        rows = self.present.rows.index_select(0, pool if columns is None else columns.index_select(0, pool))
+        return pool.index_select(0, top(score(self.of_keys.index_select(0, rows), self.of_anchor), limit))
 
 
 def top(values: Tensor, count: int) -> Tensor:
@@ -127,7 +127,7 @@ def top(values: Tensor, count: int) -> Tensor:
     if count == 0:
         return torch.arange(0)
     candidates = _candidates(values, count)
-    among = values if candidates is None else values[candidates]
+    among = values if candidates is None else values.index_select(0, candidates)
     threshold = among.kthvalue(among.shape[0] - count + 1).values
     chosen = among >= threshold
     if int(chosen.sum()) > count:
@@ -136,7 +136,7 @@ def top(values: Tensor, count: int) -> Tensor:
         # of the values equal to the threshold, the last ones are too many
         chosen &= ~(equal & (equal.flip(0).cumsum(0).flip(0) <= surplus))
     at = chosen.nonzero().squeeze(1)
-    return at if candidates is None else candidates[at]
+    return at if candidates is None else candidates.index_select(0, at)
 
 
 def _candidates(values: Tensor, count: int) -> Tensor | None:
@@ -165,4 +165,4 @@ def add_rows_on_cpu(sums: Tensor, weights: Tensor, rows: Tensor, sets: KeySets) 
     """
     for total, weight, row in zip(sums, weights, rows, strict=True):
         inside = row >= 0
-        total.addmv_(sets.memory[row[inside]].to(sums.dtype).T, weight[inside])
+        total.addmv_(sets.memory.index_select(0, row[inside]).to(sums.dtype).T, weight[inside])

@@ -57,6 +57,7 @@ def mine_keys(
     if own_key is not None and own_key.shape != anchor_labels.shape:
         raise ValueError(f"own_key must have one row an anchor, {list(anchor_labels.shape)}, got {list(own_key.shape)}")
     dtype = computing_dtype(anchors, keys)
+    own_key = None if own_key is None else own_key.long()
     chosen: tuple[Tensor, Tensor] = _mine(
         anchors.detach().to(dtype), anchor_labels.long(), keys.detach(), key_labels.long(), own_key,
         seed_tensor(seed, anchors.device), **asdict(rule),
@@ -88,11 +89,11 @@ def _mine(
     run = mine_on_cpu if anchors.device.type == "cpu" else mine_anywhere
     sets = KeySets(anchors[:0], key_labels[:0], keys, key_labels, own_key)
     rule = Rule(mining, positives, negatives, pool_share)
+    chosen = rule.nothing(anchor_labels, key_labels)
     with torch.autocast(anchors.device.type, enabled=False):
-        mined = list(run(anchors, anchor_labels, sets, seed=seed, rule=rule))
-    if not mined:
-        return rule.nothing(anchor_labels, key_labels)
-    return torch.cat([part.positives for part in mined]), torch.cat([part.negatives for part in mined])
+        for part in run(anchors, anchor_labels, sets, seed=seed, rule=rule):
+            chosen[0][part.anchors], chosen[1][part.anchors] = part.positives, part.negatives
+    return chosen
 
 
 @_mine.register_fake

@@ -49,7 +49,8 @@ def _stream(
     run = stream_on_cpu if anchors.device.type == "cpu" else _stream_anywhere
     sets = KeySets(batch, batch_labels, memory, memory_labels, own_key)
     with torch.autocast(anchors.device.type, enabled=False):
-        scaled = anchors / temperature
+        # rows that are not there may hold anything, even NaN, which a weight of 0 would not undo
+        scaled = anchors.where((anchor_labels >= 0)[:, None], 0) / temperature
         loss, of_scaled, of_batch = run(scaled, anchor_labels, sets, gradient=gradient, batch_gradient=batch_gradient)
         return loss, of_scaled / temperature, of_batch, -(scaled * of_scaled).sum() / temperature
 
@@ -58,7 +59,6 @@ def _stream_anywhere(
     anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, gradient: bool, batch_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `stream_on_cpu`, for a device that must not be waited for: shapes depend on no value."""
-    anchors = anchors.where((anchor_labels >= 0)[:, None], 0)
     own = sets.own_rows()
     return Stream(anchors, anchor_labels, sets.count_positives(anchor_labels), gradient).run(
         _fixed_windows(sets.batch, sets.batch_labels, anchors, own[0]),
@@ -74,7 +74,6 @@ def _fixed_windows(keys: Tensor, labels: Tensor, anchors: Tensor, own_key: Tenso
         for start in range(0, keys.shape[0], WINDOW):
             rows = slice(start, start + WINDOW)
             here = labels[rows]
-            # a row that is not there may hold anything, even NaN
             chunk = keys[rows].to(anchors, non_blocking=True).where((here >= 0)[:, None], 0)
             own = None if own_key is None else own_key - start
             yield Window(rows, chunk, here, 0, anchors.shape[0], own, False)
