@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pixelcontrast.contrast import ranks
 from pixelcontrast.contrast.budget import check_room
 from pixelcontrast.contrast.options import MemoryOptions, Storage
-from pixelcontrast.contrast.rings import class_ranks, compact, ring_slots
+from pixelcontrast.contrast.rings import class_ranks, compact, overwrite, ring_slots
 from pixelcontrast.ops.hashing import mix, step_key
 from pixelcontrast.ops.regions import region_means
 from pixelcontrast.ops.resize import resize_labels
@@ -207,9 +207,7 @@ class MemoryBank(nn.Module):
         slots = ring_slots(ranked, self.cursors[kind], capacity)
         spare = self.labels.shape[0] - 1
         targets = (ranked.labels * sum(self.capacities) + offset + slots).where(slots >= 0, spare)
-        source = rows.embeddings[ranked.order]
-        self.rows.index_copy_(0, targets.to(self.rows.device), source.to(self.rows.device))
-        self.rows[-1].zero_()
+        overwrite(self.rows, rows.embeddings[ranked.order], targets)
         self.labels.index_copy_(0, targets, ranked.labels.where(slots >= 0, -1))
         self.stamps.index_copy_(0, targets, self.clock.expand_as(targets))
         counts = ranked.counts[:-1]
@@ -266,6 +264,7 @@ class MemoryBank(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        unexpected_keys += [key for key in state_dict if key.startswith(prefix) and key[len(prefix) :] not in _STATE]
         for name in _STATE:
             mine, key = getattr(self, name), prefix + name
             if key not in state_dict:

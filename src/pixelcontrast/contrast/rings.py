@@ -1,7 +1,5 @@
 """Rows sorted into rings, one per class: the index arithmetic of the memory, and of what ranks send each other."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -55,3 +53,13 @@ def compact(rows: PixelSet, *, num_classes: int, capacity: int) -> PixelSet:
         embeddings.index_copy(0, targets, rows.embeddings[ranked.order])[:-1],
         labels.index_copy(0, targets, ranked.labels)[:-1],
     )
+
+
+@torch.library.custom_op("pixelcontrast::overwrite", mutates_args=("rows",))
+def overwrite(rows: Tensor, source: Tensor, targets: Tensor) -> None:
+    """Write each source row into its target row, in place; the last row takes what is not to be stored and stays zero.
+
+    A registered operator, since a compiler given the plain operations copies all rows to write a few.
+    """
+    rows.index_copy_(0, targets.to(rows.device), source.to(rows.device))
+    rows[-1].zero_()
