@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-POOL_SHARE = 0.1
-
 
 class StepRecord(NamedTuple):
     """What one call leaves behind for its figures; detached, and cheap to keep.
@@ -88,7 +86,7 @@ def used_negatives(
     """How many negatives mining leaves an anchor that could have `available`."""
     if mining == "all":
         return available
-    pool = (available * POOL_SHARE).ceil().to(available.dtype) if mining == "semi_hard" else available
+    pool = (available + 9) // 10 if mining == "semi_hard" else available  # a tenth, rounded up
     return pool.clamp(max=limit)
 
 
