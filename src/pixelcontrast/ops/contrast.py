@@ -151,9 +151,7 @@ def _check(
     if exclude is not None and exclude.shape != (n, m):
         raise ValueError(f"exclude must be [anchors, keys] = [{n}, {m}], got {list(exclude.shape)}")
     if exclude is not None and implementation not in {"auto", "dense"}:
-        raise ValueError(
-            f'exclude needs the n x m matrix, which "{implementation}" never holds; pass own_key, or "dense"'
-        )
+        raise ValueError(f'exclude needs implementation="dense", got "{implementation}"; pass own_key instead')
     if own_key is not None and own_key.shape != (n,):
         raise ValueError(f"own_key must have one row an anchor, [{n}], got {list(own_key.shape)}")
 
@@ -186,8 +184,10 @@ def _dense(
         anchors = anchors.to(dtype).where((anchor_labels >= 0)[:, None], 0)
         keys = keys.to(dtype).where((key_labels >= 0)[:, None], 0)
         similarity = anchors @ keys.T / temperature
-        # logsumexp of an empty set is -inf, so softplus gives 0
-        negatives = similarity.masked_fill(~negative, -torch.inf).logsumexp(dim=1, keepdim=True)
+        # logsumexp of an empty set is -inf, so softplus gives 0; its own second derivative there would be NaN
+        some = negative.any(dim=1, keepdim=True)
+        negatives = similarity.masked_fill(some & ~negative, -torch.inf).logsumexp(dim=1, keepdim=True)
+        negatives = negatives.where(some, -torch.inf)
         terms = F.softplus(negatives - similarity, threshold=40).where(positive, 0)
         num_positives = positive.sum(dim=1)
         losses = terms.sum(dim=1) / num_positives.clamp(min=1)

@@ -23,7 +23,7 @@ def mine_on_cpu(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: 
     scores = Scores.make(seed, anchors.shape[0], present.total)
     step = max(16, CHUNK_BYTES // (anchors.element_size() * max(present.size, 1)))
     buffer = anchors.new_empty(min(step, anchors.shape[0]), present.size)
-    for rows in (anchor_labels >= 0).nonzero().squeeze(1).split(step):
+    for rows in torch.split((anchor_labels >= 0).nonzero().squeeze(1), step):
         labels = anchor_labels[rows].tolist()
         own = [-1] * len(labels) if sets.own_key is None else sets.own_key[rows].tolist()
         similarity = present.products(anchors[rows], buffer[: len(labels)])
@@ -112,7 +112,7 @@ class _Picker:
         if self.rule.mining == "random":
             pool = (hardness > -torch.inf).nonzero().squeeze(1)
         else:
-            size = int(self.rule.pool(count))
+            size = self.rule.pool(count)
             pool = top(hardness, min(size, limit) if self.rule.mining == "hardest" else size)
         if pool.shape[0] <= limit:
             return pool

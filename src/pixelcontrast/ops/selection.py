@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from pixelcontrast.ops.hashing import hash_rows
 from pixelcontrast.ops.windows import KeySets
+
+Count = TypeVar("Count", int, Tensor)
 
 _ODD = 0x1E3779B97F4A7C15
 _LEAST = -(1 << 63)
@@ -50,7 +53,7 @@ class Rule:
         if not 0 < self.pool_share <= 1:
             raise ValueError(f"pool_share must be above 0 and at most 1, got {self.pool_share}")
 
-    def pool(self, valid: Tensor) -> Tensor:
+    def pool(self, valid: Count) -> Count:
         """Size of the pool among so many `valid` keys."""
         if self.mining != "semi_hard":
             return valid
@@ -108,7 +111,7 @@ class Scores:
         return cls((hashed[:num_keys] << 31) | rows[:num_keys], (other << 31) | hashed[:num_anchors])
 
 
-def score(of_keys: Tensor, of_anchors: Tensor) -> Tensor:
+def score(of_keys: Tensor, of_anchors: Tensor | int) -> Tensor:
     """Of pairs, from the entries of `Scores`: int64 with wrap-around, different for different keys."""
     return (of_keys ^ of_anchors) * _ODD
 
