@@ -11,7 +11,7 @@ from pixelcontrast.data import Camvid
 from pixelcontrast.engine.options import SGD, TrainerOptions
 from pixelcontrast.nn.heads import FCN
 from pixelcontrast.nn.options import ModelOptions
-from pixelcontrast.recipe import Recipe
+from pixelcontrast.recipe.root import Recipe
 
 CONTRAST = ContrastOptions(
     embedding_dim=16,

@@ -181,6 +181,7 @@ def training_loader(
         num_workers=options.workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
+        generator=Generator(),  # else making workers draws from the global one, which dropout lives on
     )
 
 
@@ -204,6 +205,7 @@ def evaluation_loader(
         batch_size=None,
         num_workers=options.workers,
         collate_fn=_as_it_is,
+        generator=Generator(),
     )
 
 

@@ -86,11 +86,11 @@ class ShowProgress(Callback):
 
 
 def _loss_text(trainer: L.Trainer) -> str:
-    values = trainer.callback_metrics
-    shown = {
-        name: float(values[key]) for name, key in (("loss", "loss"), ("contrast", "loss/contrast")) if key in values
-    }
-    text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    if "contrast/floor" in values and "contrast/chance_level" in values:
-        text += f" (floor {float(values['contrast/floor']):.2f}, chance {float(values['contrast/chance']):.2f})"
+    """The losses of the last logged step, with what contrast's can at best and by chance be."""
+    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    text = f"loss {values['loss']:.3f}" if "loss" in values else ""
+    if "loss/contrast" in values:
+        text += f", contrast {values['loss/contrast']:.3f}"
+    if "contrast/floor" in values:
+        text += f" (floor {values['contrast/floor']:.2f}, chance {values['contrast/chance_level']:.2f})"
     return text

@@ -82,7 +82,7 @@ class SegmentationTask(L.LightningModule):
             contrast_loss = self.contrast(output.features, batch.labels, output.logits)
             loss = loss + weight * contrast_loss
             logged["loss/contrast"] = contrast_loss.detach()
-            if step % self.options.log_every == 0:  # statistics are computed when they are read
+            if (step + 1) % self.options.log_every == 0:  # statistics are computed when they are read
                 logged |= self._contrast_statistics()
         return loss, {"loss": loss.detach(), **logged}
 
@@ -132,13 +132,18 @@ class SegmentationTask(L.LightningModule):
         return replace(batch, image=image, labels=batch.labels.to(device, non_blocking=True))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the random generators, and count the batch in hand as done, which it is."""
+        """Add the state of the random generators, and tell Lightning's loop what is true of ours.
+
+        The batch in hand is done, and the loader of a resumed run starts at its step, so there is none to skip.
+        """
         checkpoint["rng"] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state()
-        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        for span in ("total", "current"):
-            progress[span]["completed"] = progress[span]["processed"]
+        loops = checkpoint["loops"]["fit_loop"]
+        loops["epoch_loop.state_dict"]["_batches_that_stepped"] = self.global_step  # the step that loggers are told
+        progress = loops["epoch_loop.batch_progress"]
+        progress["total"]["completed"] = progress["total"]["processed"]
+        progress["current"] = dict.fromkeys(progress["current"], 0)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the generators' state until training starts: setting up draws from them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pixelcontrast.contrast import ContrastOptions
 from pixelcontrast.data import DataSet
@@ -12,6 +12,7 @@ from pixelcontrast.losses import DenseTerm
 from pixelcontrast.nn.options import ModelOptions
 
 
+@runtime_checkable
 class RunOptions(Protocol):
     """The sections of a run; `recipe.Recipe` has them."""
 

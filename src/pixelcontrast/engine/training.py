@@ -24,7 +24,7 @@ from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
-from pixelcontrast.errors import RecipeError, RunError
+from pixelcontrast.errors import RecipeError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.hashing import mix
 
@@ -90,9 +90,11 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     describe(task, console)
     trainer = _trainer(recipe, folder, task, console, start_step=step_of(checkpoint) if checkpoint else 0)
     torch.manual_seed(mix(recipe.seed, _DROPOUT))
-    trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted or trainer.global_step < recipe.trainer.max_steps:
-        raise RunError(f"stopped at step {trainer.global_step}; go on with the same command and --resume")
+    try:
+        trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # how Lightning ends after an interrupt
+        console.print(f"stopped at step {trainer.global_step}; go on with the same command and --resume")
+        raise KeyboardInterrupt from stop
     scores = score_split(
         task.segmentor, recipe.data, "val", device=task.device, step=trainer.global_step, pictures=folder.pictures
     )
