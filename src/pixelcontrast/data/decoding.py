@@ -1,6 +1,7 @@
 """Image and label files to tensors, whatever their bit depth, palette or channels: the one home of decoding.
 
-Pillow decodes: torchvision's own decoders are deprecated (0.29), and Pillow names the file's mode, which label files need.
+Pillow decodes: torchvision's own decoders are deprecated (0.29), and Pillow names the file's mode, which label files
+need.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
     if image.mode in ("I", "I;16"):
         grey = (np.asarray(image, dtype=np.int64) + 128) // 257
         return torch.from_numpy(grey.clip(0, 255).astype(np.uint8)).expand(3, -1, -1).clone()
-    pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    # A view with the channels last in memory, which is what resizing is fastest on.
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def read_labels(path: Path) -> Integer[Tensor, "H W"]:
@@ -59,15 +60,6 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
     depth = _grey_bits(path)
     # Decoders stretch grey of 2 and 4 bits to 0..255; ids must come back as they were.
     return ids // (255 // (2**depth - 1)) if depth in (2, 4) else ids
-
-
-def read_color_labels(path: Path) -> UInt8[Tensor, "3 H W"]:
-    """Read labels that are stored as colours.
-
-    Raises:
-        DataError: If the file is missing, truncated or no image.
-    """
-    return read_image(path)
 
 
 def _decode(path: Path) -> Image.Image:

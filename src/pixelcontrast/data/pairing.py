@@ -9,7 +9,7 @@ from pixelcontrast.data.decoding import IMAGE_SUFFIXES
 from pixelcontrast.data.sources import Pair
 from pixelcontrast.errors import DataError
 
-SHOWN = 5
+SHOWN = 8
 
 
 def pair_by_stem(images: Path, labels: Path, *, layout: str) -> list[Pair]:

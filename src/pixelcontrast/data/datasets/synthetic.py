@@ -49,7 +49,7 @@ class Synthetic(DataOptions):
 
     name: Literal["synthetic"] = "synthetic"
     crop_size: tuple[int, int] = (128, 256)
-    scale: tuple[float, float] = (0.5, 1.5)
+    scale: tuple[float, float] = (0.75, 1.5)
 
     @property
     def label_space(self) -> LabelSpace:

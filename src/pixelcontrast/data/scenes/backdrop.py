@@ -14,12 +14,12 @@ from pixelcontrast.data.scenes.canvas import (
     Camera,
     Canvas,
     Light,
-    Number,
     Stencil,
     band,
     box,
     cut,
     ellipse,
+    pick,
     rgb,
 )
 
@@ -40,9 +40,9 @@ class Street:
         lanes: How many.
     """
 
-    road: tuple[Number, Number]
-    walk: tuple[Number, Number]
-    crossing: tuple[Number, Number] | None
+    road: tuple[float, float]
+    walk: tuple[float, float]
+    crossing: tuple[float, float] | None
     zebra: float | None
     lanes: int
 
@@ -54,9 +54,9 @@ def draw_light(generator: np.random.Generator) -> Light:
         "overcast": (rgb(164, 172, 180), rgb(206, 210, 212), (0.86, 0.88, 0.92), 0.08, 0.5),
         "golden": (rgb(122, 150, 196), rgb(250, 212, 160), (1.04, 0.9, 0.72), 0.7, 0.45),
         "dusk": (rgb(70, 78, 130), rgb(224, 150, 140), (0.72, 0.68, 0.84), 0.15, 0.5),
-        "fog": (rgb(196, 200, 202), rgb(214, 216, 216), (0.9, 0.92, 0.94), 0.0, 2.2),
+        "fog": (rgb(196, 200, 202), rgb(214, 216, 216), (0.9, 0.92, 0.94), 0.0, 1.6),
     }
-    kind = generator.choice(list(kinds), p=[0.38, 0.22, 0.2, 0.1, 0.1])
+    kind = generator.choice(list(kinds), p=[0.42, 0.24, 0.2, 0.08, 0.06])
     zenith, low, ambient, sun, haze = kinds[kind]
     shift = generator.normal(0, 0.025, 3).astype(np.float32)
     return Light(
@@ -144,10 +144,10 @@ def draw_ground(canvas: Canvas, camera: Camera, street: Street, generator: np.ra
 
 def _ground_colors(generator: np.random.Generator) -> tuple[Array, Array, Array]:
     """Colours of road, pavement and verge; road and pavement are often alike, and told apart by where they lie."""
-    grey = generator.uniform(84, 150)
+    grey = generator.uniform(84, 132)
     asphalt = rgb(grey, grey, grey) * (1 + generator.normal(0, 0.02, 3).astype(np.float32))
-    slabs = [rgb(168, 160, 150), rgb(150, 150, 154), rgb(172, 138, 120), asphalt * 255 / 255 * 1.04]
-    slab = slabs[int(generator.integers(len(slabs)))] * np.float32(generator.uniform(0.86, 1.1))
+    slabs = [rgb(186, 172, 152), rgb(176, 172, 166), rgb(186, 142, 118), rgb(196, 182, 164), asphalt * 1.04]
+    slab = pick(slabs, generator)
     verges = [rgb(104, 134, 70), rgb(122, 140, 80), rgb(146, 140, 130)]
     return asphalt, slab, verges[int(generator.integers(3))]
 

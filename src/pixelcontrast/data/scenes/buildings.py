@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelcontrast.data.scenes.backdrop import ID
-from pixelcontrast.data.scenes.canvas import Array, Camera, Canvas, Number, Polygon, band, cut, pick, rgb
+from pixelcontrast.data.scenes.canvas import Array, Camera, Canvas, Polygon, band, cut, pick, rgb
 
 WALLS = [
     rgb(168, 92, 74), rgb(140, 74, 62), rgb(206, 182, 148), rgb(226, 212, 186), rgb(150, 150, 152), rgb(118, 122, 128),
@@ -36,18 +36,18 @@ class House:
     """
 
     wall: Array
-    height: Number
-    pitch: Number
+    height: float
+    pitch: float
     roof: Array
-    period: Number
-    opening: tuple[Number, Number]
+    period: float
+    opening: tuple[float, float]
     frame: Array
     shop: Array | None
     chance: Array
     poster: float | None
 
 
-def draw_house(generator: np.random.Generator, *, low: Number, high: Number) -> House:
+def draw_house(generator: np.random.Generator, *, low: float, high: float) -> House:
     """Choose a house of `low` to `high` floors."""
     floors = int(generator.integers(int(low), int(high) + 1))
     wall = pick(WALLS, generator) + generator.normal(0, 0.02, 3).astype(np.float32)
@@ -71,15 +71,15 @@ class Plane:
     """An upright plane, seen through the camera: along the street at X = `at`, or across it at Z = `at`."""
 
     camera: Camera
-    at: Number
+    at: float
     along: bool
 
-    def quad(self, start: Number, stop: Number, bottom: Number, top: Number) -> Polygon:
+    def quad(self, start: float, stop: float, bottom: float, top: float) -> Polygon:
         """Corners in the picture of a rectangle in the plane; start and stop are Z, or X where it lies across."""
         corners = [(start, bottom), (stop, bottom), (stop, top), (start, top)]
         return [self.point(u, v) for u, v in corners]
 
-    def point(self, u: Number, v: Number) -> tuple[Number, Number]:
+    def point(self, u: float, v: float) -> tuple[float, float]:
         """Where metre u along the plane and v above the ground is in the picture."""
         return self.camera.point(self.at, v, u) if self.along else self.camera.point(u, v, self.at)
 
@@ -98,7 +98,7 @@ class Plane:
         return u, v, z, wide
 
 
-def paint_house(canvas: Canvas, camera: Camera, house: House, *, x: Number, start: Number, stop: Number) -> None:
+def paint_house(canvas: Canvas, camera: Camera, house: House, *, x: float, start: float, stop: float) -> None:
     """Paint a house whose front stands at X = `x` from Z = `start` to `stop`: flank, front and roof."""
     side = 1 if x > 0 else -1
     depth = x + side * 9.0
@@ -119,7 +119,7 @@ def paint_house(canvas: Canvas, camera: Camera, house: House, *, x: Number, star
     _paint_wall(canvas, front, house, (start, stop), facing=-side)
 
 
-def _paint_wall(canvas: Canvas, plane: Plane, house: House, span: tuple[Number, Number], *, facing: int) -> None:
+def _paint_wall(canvas: Canvas, plane: Plane, house: House, span: tuple[float, float], *, facing: int) -> None:
     stencil = cut([plane.quad(span[0], span[1], 0, house.height)])
     if stencil is None:
         return
@@ -177,7 +177,7 @@ def _paint_details(color: Array, house: House, u: Array, v: Array, wide: Array, 
         color += (house.chance[:3, 0] - color) * inner[..., None]
 
 
-def paint_fence(canvas: Canvas, plane: Plane, start: Number, stop: Number, generator: np.random.Generator) -> None:
+def paint_fence(canvas: Canvas, plane: Plane, start: float, stop: float, generator: np.random.Generator) -> None:
     """Paint a fence: railings that are seen through, planks, or a low wall of a house's bricks."""
     top = generator.uniform(0.9, 1.7)
     stencil = cut([plane.quad(start, stop, 0, top)])
@@ -208,7 +208,7 @@ def paint_fence(canvas: Canvas, plane: Plane, start: Number, stop: Number, gener
     canvas.labels[stencil.rows, stencil.columns][shape > 0.5] = ID["fence"]
 
 
-def paint_hedge(canvas: Canvas, plane: Plane, start: Number, stop: Number, generator: np.random.Generator) -> None:
+def paint_hedge(canvas: Canvas, plane: Plane, start: float, stop: float, generator: np.random.Generator) -> None:
     """Paint a clipped hedge, which is of the trees' class."""
     stencil = cut([plane.quad(start, stop, 0, generator.uniform(0.7, 1.6))])
     if stencil is None:

@@ -19,8 +19,7 @@ TILE = 256
 
 Array = NDArray[np.floating[Any]]
 Ids = NDArray[np.uint8]
-Number = float | int
-Point = tuple[Number, Number]
+Point = tuple[float, float]
 Polygon = Sequence[Point]
 
 
@@ -31,16 +30,16 @@ class Camera:
     X is metres to the right, Y metres above the ground, Z metres ahead.
     """
 
-    focal: Number
-    height: Number
-    center_x: Number
-    horizon: Number
+    focal: float
+    height: float
+    center_x: float
+    horizon: float
 
-    def scale(self, z: Number) -> float:
+    def scale(self, z: float) -> float:
         """Pixels a metre at depth `z`."""
         return self.focal / z
 
-    def point(self, x: Number, y: Number, z: Number) -> Point:
+    def point(self, x: float, y: float, z: float) -> Point:
         """Where a point in the street is in the picture."""
         return self.center_x + self.focal * x / z, self.horizon + self.focal * (self.height - y) / z
 
@@ -60,10 +59,10 @@ class Light:
 
     sky: tuple[Array, Array]
     ambient: Array
-    sun: Number
+    sun: float
     sun_side: int
-    haze: Number
-    lit: Number
+    haze: float
+    lit: float
 
     def on(self, side: int) -> float:
         """Brightness of a wall whose outer face looks to `side` (-1 left, 1 right, 0 to the camera)."""
@@ -84,7 +83,7 @@ class Canvas:
     image: Array = field(default_factory=lambda: np.zeros((HEIGHT, WIDTH, 3), np.float32))
     labels: Ids = field(default_factory=lambda: np.full((HEIGHT, WIDTH), 255, np.uint8))
 
-    def fill(self, shape: Polygon | Sequence[Polygon], color: Array, label: int | None, z: Number) -> None:
+    def fill(self, shape: Polygon | Sequence[Polygon], color: Array, label: int | None, z: float) -> None:
         """Paint one polygon, or several as one shape, in one colour at depth `z`; None keeps the labels."""
         stencil = cut([shape] if isinstance(shape[0][0], int | float) else shape)  # type: ignore[arg-type,list-item]
         if stencil is not None:
@@ -102,13 +101,14 @@ class Canvas:
         if label is not None:
             self.labels[rows, columns][stencil.cover > 0.5] = label
 
-    def shade(self, shape: Polygon, strength: Number, onto: Sequence[int]) -> None:
-        """Darken a polygon where the labels are among `onto`: a shadow lies on the ground, not on what stands there."""
+    def shade(self, shape: Polygon, strength: float, onto: tuple[int, int]) -> None:
+        """Darken a polygon where the label is one of `onto`: a shadow lies on the ground, not on what stands there."""
         stencil = cut([shape])
         if stencil is None:
             return
         rows, columns = stencil.rows, stencil.columns
-        cover = stencil.cover * np.isin(self.labels[rows, columns], onto)
+        labels = self.labels[rows, columns]
+        cover = stencil.cover * ((labels == onto[0]) | (labels == onto[1]))
         # Skylight fills shadows, so blue is darkened least.
         self.image[rows, columns] *= 1 - cover[..., None] * strength * np.array([1.0, 0.95, 0.84], np.float32)
 
@@ -155,18 +155,18 @@ def cut(polygons: Sequence[Polygon]) -> Stencil | None:
     return Stencil(slice(top, bottom), slice(left, right), cover)
 
 
-def ellipse(x: Number, y: Number, rx: Number, ry: Number, *, corners: int = 14) -> list[Point]:
+def ellipse(x: float, y: float, rx: float, ry: float, *, corners: int = 14) -> list[Point]:
     """An ellipse as a polygon."""
     angles = np.arange(corners) * (2 * np.pi / corners)
     return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
 
 
-def box(x0: Number, y0: Number, x1: Number, y1: Number) -> list[Point]:
+def box(x0: float, y0: float, x1: float, y1: float) -> list[Point]:
     """An upright rectangle as a polygon."""
     return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
-def band(position: Array, low: Number, high: Number, soft: Array | float) -> Array:
+def band(position: Array, low: float, high: float, soft: Array | float) -> Array:
     """1 between low and high, 0 outside, with edges as soft as a pixel is wide there."""
     soft = np.maximum(soft, 1e-3)
     inside: Array = np.clip((position - low) / soft + 0.5, 0, 1) * np.clip((high - position) / soft + 0.5, 0, 1)
@@ -186,7 +186,8 @@ def smooth_noise(generator: np.random.Generator, *, octaves: int = 5) -> Array:
         skip = TILE // cells
         total += np.asarray(picture)[skip : skip + TILE, skip : skip + TILE] * 0.55**octave
     low, high = np.quantile(total, [0.005, 0.995])
-    return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
+    stretched: Array = np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
+    return stretched
 
 
 def pick(colors: Sequence[Array], generator: np.random.Generator) -> Array:
@@ -195,6 +196,6 @@ def pick(colors: Sequence[Array], generator: np.random.Generator) -> Array:
     return np.asarray(np.minimum(color, 1))
 
 
-def rgb(red: Number, green: Number, blue: Number) -> Array:
+def rgb(red: float, green: float, blue: float) -> Array:
     """A colour of 0 to 255."""
     return np.array([red, green, blue], np.float32) / 255

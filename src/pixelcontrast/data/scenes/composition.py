@@ -19,7 +19,7 @@ from pixelcontrast.data.scenes.backdrop import (
     draw_skyline,
 )
 from pixelcontrast.data.scenes.buildings import House, Plane, draw_house, paint_fence, paint_hedge, paint_house
-from pixelcontrast.data.scenes.canvas import HEIGHT, WIDTH, Array, Camera, Canvas, Ids, Number, smooth_noise
+from pixelcontrast.data.scenes.canvas import HEIGHT, WIDTH, Array, Camera, Canvas, Ids, smooth_noise
 from pixelcontrast.data.scenes.furniture import (
     paint_bin,
     paint_bollard,
@@ -32,9 +32,9 @@ from pixelcontrast.data.scenes.people import paint_cyclist, paint_person
 
 Thing = Callable[..., None]
 # Expected number of things in a scene: with NOISE, what makes the data set hard.
-MEAN_PEOPLE, MEAN_DRIVING, MEAN_CYCLISTS, MEAN_SIGNS, MEAN_BINS = 5.0, 1.2, 1.2, 1.6, 0.5
-FENCE_CHANCE, TREE_CHANCE, PARKING_CHANCE, BOLLARD_CHANCE, BONNET_CHANCE = 0.6, 0.6, 0.55, 0.4, 0.25
-NOISE = (0.008, 0.035)  # range of the standard deviation of pixel noise, 0..1
+MEAN_PEOPLE, MEAN_DRIVING, MEAN_CYCLISTS, MEAN_SIGNS, MEAN_BINS = 8.0, 1.2, 2.0, 3.0, 0.5
+FENCE_CHANCE, TREE_CHANCE, PARKING_CHANCE, BOLLARD_CHANCE, BONNET_CHANCE = 0.9, 0.5, 0.5, 0.4, 0.25
+NOISE = (0.004, 0.022)  # range of the standard deviation of pixel noise, 0..1
 LAST = 95.0  # metres ahead where the street ends
 GARDEN = 8.0
 
@@ -89,7 +89,7 @@ class Planner:
     generator: np.random.Generator
     plan: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
-    def stand(self, thing: Thing, x: Number, z: Number) -> None:
+    def stand(self, thing: Thing, x: float, z: float) -> None:
         """Put a thing at X and Z. Each has its own stream, so that the order of painting changes nothing."""
         own = self.stream()
         self.plan.append((float(z), lambda: thing(self.canvas, self.camera, own, x=float(x), z=float(z))))
@@ -108,7 +108,7 @@ class Planner:
             length = generator.uniform(6, 16)
             if crossing is not None and z + length > crossing[0] and z < sum(crossing):
                 z, length = sum(crossing), generator.uniform(6, 16)
-            setback = generator.uniform(1.5, 6) if generator.random() < 0.3 else generator.uniform(0, 0.4)
+            setback = generator.uniform(1.5, 6) if generator.random() < 0.4 else generator.uniform(0, 0.4)
             if generator.random() >= green:
                 house = draw_house(self.stream(), low=low, high=high)
                 self._build(house, side * (self._wall(side) + setback), z, z + length)
@@ -168,19 +168,19 @@ class Planner:
             for _ in range(generator.poisson(1.5)):
                 self.stand(paint_person, generator.uniform(left, right), street.zebra + generator.uniform(0, 3))
 
-    def depth(self, nearest: Number, farthest: Number) -> float:
+    def depth(self, nearest: float, farthest: float) -> float:
         """A depth that favours what is near, so that pictures are not all of specks."""
-        return float(nearest + (farthest - nearest) * self.generator.random() ** 1.6)
+        return float(nearest + (farthest - nearest) * self.generator.random() ** 2)
 
     def _wall(self, side: int) -> float:
         """Distance from X = 0 to where the pavement ends."""
         return abs(self.street.road[(side + 1) // 2]) + self.street.walk[(side + 1) // 2]
 
-    def _build(self, house: House, x: Number, start: Number, stop: Number) -> None:
+    def _build(self, house: House, x: float, start: float, stop: float) -> None:
         middle = (start + stop) / 2
         self.plan.append((middle, lambda: paint_house(self.canvas, self.camera, house, x=x, start=start, stop=stop)))
 
-    def _enclose(self, side: int, start: Number, stop: Number) -> None:
+    def _enclose(self, side: int, start: float, stop: float) -> None:
         own, plane = self.stream(), Plane(self.camera, side * self._wall(side), along=True)
         border = paint_fence if own.random() < 0.65 else paint_hedge
         # Sorted a little nearer than the house behind it.
@@ -194,7 +194,7 @@ def _expose(image: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
     y = (np.arange(HEIGHT, dtype=np.float32)[:, None] - HEIGHT / 2) / HEIGHT
     x = (np.arange(WIDTH, dtype=np.float32)[None] - WIDTH / 2) / WIDTH
     vignette = 1 - generator.uniform(0.0, 0.5) * (x * x + y * y)
-    balance = 1 + generator.normal(0, 0.035, 3).astype(np.float32)
+    balance = 1 + generator.normal(0, 0.025, 3).astype(np.float32)
     image = np.clip(image * vignette[..., None] * balance * generator.uniform(0.92, 1.15), 0, 1)
     image = image ** generator.uniform(0.78, 1.1)
     soft = Image.fromarray((image * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(generator.uniform(0.2, 0.7)))

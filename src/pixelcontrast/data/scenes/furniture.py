@@ -6,8 +6,8 @@ import numpy as np
 
 from pixelcontrast.data.scenes.backdrop import GROUND, ID
 from pixelcontrast.data.scenes.buildings import WALLS
-from pixelcontrast.data.scenes.canvas import Array, Camera, Canvas, Number, Point, cut, ellipse, pick, rgb
-from pixelcontrast.data.scenes.people import Sketch
+from pixelcontrast.data.scenes.canvas import Array, Camera, Canvas, Point, cut, ellipse, pick, rgb
+from pixelcontrast.data.scenes.people import COARSE_SCALE, Sketch
 
 PAINTS = [
     rgb(232, 232, 230), rgb(40, 42, 46), rgb(168, 172, 176), rgb(108, 112, 116), rgb(168, 44, 40), rgb(44, 78, 134),
@@ -36,7 +36,7 @@ VAN = (
 )
 
 
-def paint_car(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_car(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint a car along the street, its near end at depth `z`: shadow, flank with windows and wheels, near face."""
     label = ID["car"]
     van = generator.random() < 0.2
@@ -52,20 +52,20 @@ def paint_car(canvas: Canvas, camera: Camera, generator: np.random.Generator, *,
     flank = x + half if x < 0 else x - half  # the one that faces the camera, which is at X = 0
     side = -1 if flank < x else 1
 
-    def point(t: Number, y: Number) -> Point:
+    def point(t: float, y: float) -> Point:
         return camera.point(flank, y, z + t * length)
 
     lit = canvas.light.on(side)
     canvas.fill([point(t, y) for t, y in outline], paint * 0.86 * lit, label, z)
     canvas.fill([point(t, y) for t, y in windows], GLASS * 1.2, label, z)
-    for t in (0.18, 0.8):
+    for t in (0.18, 0.8) if camera.scale(z) > COARSE_SCALE else ():
         for radius, color in ((0.33, rgb(24, 24, 26)), (0.18, rgb(140, 142, 146))):
             rim = [point(t + radius / length * np.cos(a), 0.33 + radius * np.sin(a)) for a in np.linspace(0, 6.0, 14)]
             canvas.fill(rim, color, label, z)
     _paint_near_face(canvas, camera, outline, x=x, z=z, half=half, length=length, paint=paint, oncoming=oncoming)
 
 
-def _shade_below(canvas: Canvas, camera: Camera, x: Number, z: Number, half: Number, length: Number) -> None:
+def _shade_below(canvas: Canvas, camera: Camera, x: float, z: float, half: float, length: float) -> None:
     grow = 0.18
     under = [
         (x - half - grow, z - 0.15),
@@ -85,12 +85,12 @@ def _shade_below(canvas: Canvas, camera: Camera, x: Number, z: Number, half: Num
 def _paint_near_face(
     canvas: Canvas,
     camera: Camera,
-    outline: list[tuple[Number, Number]],
+    outline: list[tuple[float, float]],
     *,
-    x: Number,
-    z: Number,
-    half: Number,
-    length: Number,
+    x: float,
+    z: float,
+    half: float,
+    length: float,
     paint: Array,
     oncoming: bool,
 ) -> None:
@@ -102,7 +102,7 @@ def _paint_near_face(
     belt_t, belt = next((t, y) for t, y in outline if y >= min(0.9, roof - 0.5) - 0.07)
     face = max(y for t, y in outline if t <= 0.03)
 
-    def point(dx: Number, y: Number, t: Number) -> Point:
+    def point(dx: float, y: float, t: float) -> Point:
         return camera.point(x + dx * half, y, z + t * length)
 
     lit = canvas.light.on(0)
@@ -125,6 +125,8 @@ def _paint_near_face(
         canvas.fill(tyre, rgb(22, 22, 24), label, z)
     body = [(-0.94, 0.24), (0.94, 0.24), (1.0, 0.4), (0.98, face), (-0.98, face), (-1.0, 0.4)]
     canvas.fill([point(dx, y, 0) for dx, y in body], paint * lit * 0.94, label, z)
+    if camera.scale(z) < COARSE_SCALE:
+        return
     canvas.fill(
         [point(dx, y, 0) for dx, y in [(-0.96, 0.24), (0.96, 0.24), (0.97, 0.42), (-0.97, 0.42)]], paint * 0.5, label, z
     )
@@ -137,7 +139,7 @@ def _paint_near_face(
     canvas.fill([point(dx, y, 0) for dx, y in plate], rgb(236, 226, 160), label, z)
 
 
-def paint_tree(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_tree(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint a tree: a trunk as thin as a pole, and a crown of leaves with holes at its edge."""
     label = ID["tree"]
     sketch = Sketch(canvas, camera, x=x, z=z)
@@ -151,7 +153,7 @@ def paint_tree(canvas: Canvas, camera: Camera, generator: np.random.Generator, *
     )
     slim = generator.uniform(0.8, 1.2)
     blobs = []
-    for _ in range(16):
+    for _ in range(16 if sketch.scale > COARSE_SCALE else 7):
         angle, away = generator.uniform(0, 2 * np.pi), np.sqrt(generator.random()) * radius * 0.7
         center = sketch.at(slim * away * np.cos(angle), trunk + radius * (0.9 * 1.0) + away * np.sin(angle))
         size = generator.uniform(0.3, 0.5) * radius * sketch.scale
@@ -172,15 +174,15 @@ def paint_tree(canvas: Canvas, camera: Camera, generator: np.random.Generator, *
     canvas.paint(stencil, (leaf * bright[..., None]).astype(np.float32), label, z)
 
 
-def paint_lamp(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_lamp(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint a street lamp with an arm over the road, or a plain mast."""
     label = ID["pole"]
     sketch = Sketch(canvas, camera, x=x, z=z)
     metal = pick([rgb(84, 88, 92), rgb(150, 152, 154), rgb(60, 72, 64), rgb(112, 92, 72)], generator)
     tall = generator.uniform(4.5, 7)
     sketch.shadow(0.18, tall * 0.5)
-    sketch.limb((0, 0), (0, tall), 0.12, metal, label)
-    sketch.limb((0, 0), (0, 0.8), 0.19, metal * 0.9, label)
+    sketch.limb((0, 0), (0, tall), 0.16, metal, label)
+    sketch.limb((0, 0), (0, 0.8), 0.24, metal * 0.9, label)
     if generator.random() < 0.75:
         reach = -np.sign(x) * generator.uniform(0.8, 1.8)
         sketch.limb((0, tall - 0.1), (reach, tall + 0.25), 0.1, metal, label)
@@ -190,28 +192,28 @@ def paint_lamp(canvas: Canvas, camera: Camera, generator: np.random.Generator, *
         sketch.disc(0, tall, 0.2, 0.24, rgb(232, 228, 214), label)
 
 
-def paint_sign(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_sign(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint a traffic sign of one of five kinds, or a traffic light; the mast is a pole, the rest a sign."""
     sketch = Sketch(canvas, camera, x=x, z=z)
     tall = generator.uniform(2.3, 3.0)
     sketch.shadow(0.15, 1.2)
-    sketch.limb((0, 0), (0, tall + 0.2), 0.1, pick([rgb(130, 132, 134), rgb(84, 86, 90)], generator), ID["pole"])
+    sketch.limb((0, 0), (0, tall + 0.2), 0.13, pick([rgb(130, 132, 134), rgb(84, 86, 90)], generator), ID["pole"])
     label, white = ID["sign"], rgb(236, 234, 228)
     kind = generator.choice(
         ["ring", "blue", "triangle", "diamond", "board", "lights"], p=[0.2, 0.15, 0.15, 0.1, 0.15, 0.25]
     )
     if kind == "ring":
-        sketch.disc(0, tall, 0.36, 0.36, rgb(198, 40, 38), label)
-        sketch.disc(0, tall, 0.26, 0.26, white, label)
-        sketch.limb((-0.1, tall), (0.1, tall), 0.2, rgb(40, 40, 44), label)
+        sketch.disc(0, tall, 0.48, 0.48, rgb(198, 40, 38), label)
+        sketch.disc(0, tall, 0.34, 0.34, white, label)
+        sketch.limb((-0.13, tall), (0.13, tall), 0.26, rgb(40, 40, 44), label)
     elif kind == "blue":
-        sketch.disc(0, tall, 0.34, 0.34, rgb(40, 92, 170), label)
+        sketch.disc(0, tall, 0.46, 0.46, rgb(40, 92, 170), label)
         sketch.limb((0, tall - 0.2), (0, tall + 0.18), 0.1, white, label)
     elif kind == "triangle":
-        for size, color in ((0.42, rgb(198, 40, 38)), (0.26, white)):
+        for size, color in ((0.54, rgb(198, 40, 38)), (0.34, white)):
             sketch.shape([(-size, tall - size * 0.7), (size, tall - size * 0.7), (0, tall + size)], color, label)
     elif kind == "diamond":
-        for size, color in ((0.42, white), (0.34, rgb(238, 186, 40))):
+        for size, color in ((0.54, white), (0.44, rgb(238, 186, 40))):
             sketch.shape([(-size, tall), (0, tall - size), (size, tall), (0, tall + size)], color, label)
     elif kind == "board":
         ground = pick([rgb(40, 110, 80), rgb(44, 88, 150), rgb(232, 230, 222)], generator)
@@ -219,13 +221,13 @@ def paint_sign(canvas: Canvas, camera: Camera, generator: np.random.Generator, *
         for row in (-0.1, 0.15):
             sketch.limb((-0.55, tall + row), (0.5, tall + row), 0.08, white * 0.9, label)
     else:
-        sketch.limb((0, tall - 0.25), (0, tall + 0.75), 0.34, rgb(36, 38, 40), label)
+        sketch.limb((0, tall - 0.25), (0, tall + 0.75), 0.42, rgb(36, 38, 40), label)
         lit = int(generator.integers(3))
         for i, color in enumerate((rgb(226, 52, 44), rgb(238, 178, 54), rgb(70, 190, 96))):
-            sketch.disc(0, tall + 0.55 - 0.3 * i, 0.11, 0.11, color if i == lit else color * 0.3, label)
+            sketch.disc(0, tall + 0.55 - 0.3 * i, 0.13, 0.13, color if i == lit else color * 0.3, label)
 
 
-def paint_bollard(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_bollard(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint a bollard; it is of the poles' class."""
     sketch = Sketch(canvas, camera, x=x, z=z)
     metal = pick([rgb(60, 62, 66), rgb(176, 176, 172), rgb(120, 72, 52)], generator)
@@ -234,7 +236,7 @@ def paint_bollard(canvas: Canvas, camera: Camera, generator: np.random.Generator
     sketch.limb((0, 0.72), (0, 0.84), 0.18, rgb(226, 222, 210), ID["pole"])
 
 
-def paint_bin(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_bin(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint a litter bin or a crate, coloured as houses are; it has no class."""
     sketch = Sketch(canvas, camera, x=x, z=z)
     color = pick(WALLS, generator)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from pixelcontrast.data.scenes.backdrop import GROUND, ID
-from pixelcontrast.data.scenes.canvas import Array, Camera, Canvas, Number, Point, Polygon, ellipse, pick, rgb
+from pixelcontrast.data.scenes.canvas import Array, Camera, Canvas, Point, Polygon, ellipse, pick, rgb
 
 CLOTHES = [
     rgb(188, 48, 44), rgb(40, 62, 120), rgb(54, 54, 60), rgb(228, 224, 214), rgb(222, 178, 60), rgb(64, 120, 84),
     rgb(130, 130, 134), rgb(110, 84, 66), rgb(206, 130, 150), rgb(92, 142, 176), rgb(34, 36, 42), rgb(176, 160, 136),
 ]  # fmt: skip
 SKIN = [rgb(236, 198, 170), rgb(208, 160, 124), rgb(160, 110, 80), rgb(104, 70, 52)]
+COARSE_SCALE = 7.0  # pixels a metre below which details and shadows are left out
 HAIR = [rgb(40, 30, 26), rgb(90, 62, 40), rgb(190, 150, 90), rgb(150, 146, 142)]
 
 
 class Sketch:
     """Draws one upright thing in metres about the point where it stands: x to the right, y up."""
 
-    def __init__(self, canvas: Canvas, camera: Camera, *, x: Number, z: Number) -> None:
+    def __init__(self, canvas: Canvas, camera: Camera, *, x: float, z: float) -> None:
         self.canvas = canvas
         self.z = z
         self.base = camera.point(x, 0, z)
         self.scale = camera.scale(z)
 
-    def at(self, x: Number, y: Number) -> Point:
+    def at(self, x: float, y: float) -> Point:
         """Where a point of the thing is in the picture."""
         return self.base[0] + x * self.scale, self.base[1] - y * self.scale
 
@@ -32,12 +33,12 @@ class Sketch:
         """Fill a polygon."""
         self.canvas.fill([self.at(x, y) for x, y in points], color, label, self.z)
 
-    def disc(self, x: Number, y: Number, rx: Number, ry: Number, color: Array, label: int | None) -> None:
+    def disc(self, x: float, y: float, rx: float, ry: float, color: Array, label: int | None) -> None:
         """Fill an ellipse."""
         center = self.at(x, y)
         self.canvas.fill(ellipse(*center, rx * self.scale, ry * self.scale), color, label, self.z)
 
-    def limb(self, start: Point, stop: Point, width: Number, color: Array, label: int | None) -> None:
+    def limb(self, start: Point, stop: Point, width: float, color: Array, label: int | None) -> None:
         """Fill a line of some width."""
         dx, dy = stop[0] - start[0], stop[1] - start[1]
         length = max(float(np.hypot(dx, dy)), 1e-6)
@@ -45,10 +46,12 @@ class Sketch:
         corners = [(start[0] + nx, start[1] + ny), (stop[0] + nx, stop[1] + ny)]
         self.shape([*corners, (stop[0] - nx, stop[1] - ny), (start[0] - nx, start[1] - ny)], color, label)
 
-    def shadow(self, width: Number, length: Number) -> None:
+    def shadow(self, width: float, length: float) -> None:
         """Darken the ground: an ellipse below, and in the sun a streak away from it."""
         light = self.canvas.light
         x, y = self.base
+        if self.scale < COARSE_SCALE:
+            return
         flat = 0.16
         self.canvas.shade(ellipse(x, y, width * self.scale, width * self.scale * flat), 0.45, GROUND)
         if light.sun > 0.2:
@@ -59,7 +62,7 @@ class Sketch:
             self.canvas.shade(streak, 0.5 * light.sun, GROUND)
 
 
-def paint_person(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_person(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint someone who walks or stands."""
     label = ID["person"]
     sketch = Sketch(canvas, camera, x=x, z=z)
@@ -78,7 +81,7 @@ def paint_person(canvas: Canvas, camera: Camera, generator: np.random.Generator,
         sketch.limb((side * wide * 0.42, shoulder * 0.98), hand, wide * 0.22, shirt * shade, label)
         sketch.disc(*hand, wide * 0.12, wide * 0.12, skin, label)
     torso = [(-0.5, 0.98), (-0.36, 1.0), (0.36, 1.0), (0.5, 0.98), (0.4, 0.6), (-0.4, 0.6)]
-    coat = 0.34 if generator.random() < 0.3 else 0.56
+    coat = 0.34 if generator.random() < 0.3 else 0.47
     torso = [(px * wide, (py if py > 0.7 else coat / 0.82) * shoulder) for px, py in torso]
     sketch.shape(torso, shirt, label)
     sketch.limb((0, shoulder), (0, chin), wide * 0.22, skin * 0.9, label)
@@ -98,7 +101,7 @@ def paint_person(canvas: Canvas, camera: Camera, generator: np.random.Generator,
         )
 
 
-def paint_cyclist(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: Number, z: Number) -> None:
+def paint_cyclist(canvas: Canvas, camera: Camera, generator: np.random.Generator, *, x: float, z: float) -> None:
     """Paint someone on a bicycle, from behind or crossing; rider and bicycle are one class."""
     sketch = Sketch(canvas, camera, x=x, z=z)
     if generator.random() < 0.5:

@@ -1,0 +1,165 @@
+"""What every data set keeps to, on a fixture in its true layout; a data set without a fixture fails here."""
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from dataset_layouts import BUILDERS, Layout, scene
+from pixelcontrast.data import DataOptions, DataSet, count_classes, describe, evaluation_loader, training_loader
+from pixelcontrast.data.datasets import synthetic
+from pixelcontrast.errors import DataError
+
+KINDS: tuple[type[DataOptions], ...] = get_args(DataSet)
+STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def kind(request: pytest.FixtureRequest) -> type[DataOptions]:
+    return request.param
+
+
+@pytest.fixture
+def layout(kind: type[DataOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    assert kind in BUILDERS, f"{kind.__name__} has no fixture: add one to tests/dataset_layouts.py"
+    monkeypatch.setattr(synthetic, "NUM_IMAGES", {"train": 2, "val": 1})
+    monkeypatch.setattr(synthetic, "scene", scene)
+    return BUILDERS[kind](tmp_path)
+
+
+def some_pair(layout: Layout) -> tuple[str, str, int]:
+    """A split and sample that has labels, and its index."""
+    split, name = next(iter(layout.labels))
+    dataset = layout.options.open(split)
+    return split, name, next(i for i in range(len(dataset)) if dataset[i].name == name)
+
+
+def test_options_can_be_written_in_a_recipe(kind: type[DataOptions]) -> None:
+    name = get_type_hints(kind)["name"]
+    assert get_origin(name) is Literal
+    assert getattr(kind(), "name") == get_args(name)[0]  # noqa: B009
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    assert adapter.validate_python(adapter.dump_python(kind(), mode="json")) == kind()
+    with pytest.raises(ValidationError, match="batchsize"):
+        adapter.validate_python({"batchsize": 8})
+
+
+def test_every_option_is_documented(kind: type[DataOptions]) -> None:
+    documented = " ".join(parent.__doc__ or "" for parent in kind.__mro__)
+    for option in fields(kind):
+        assert option.name == "name" or re.search(rf"^ +{option.name}: \S", documented, re.MULTILINE), option.name
+
+
+def test_card_needs_no_files(kind: type[DataOptions]) -> None:
+    card = describe(kind)
+    assert card.summary.endswith(".")
+    assert card.layout
+    assert card.splits[0] == "train"
+    assert len(card.summary) <= 120
+
+
+def test_every_split_is_paired_and_read_as_meant(layout: Layout) -> None:
+    assert set(layout.expected) <= set(layout.options.splits)
+    for split, expected in layout.expected.items():
+        dataset = layout.options.open(split)
+        samples = {dataset[i].name: dataset[i] for i in range(len(dataset))}
+        assert samples.keys() == expected.keys()
+        for name, ids in expected.items():
+            sample = samples[name]
+            assert sample.image.shape[0] == 3
+            if ids is None:
+                assert sample.labels is None
+            else:
+                assert sample.labels is not None
+                np.testing.assert_array_equal(sample.labels.numpy(), ids)
+                assert sample.labels.shape == sample.image.shape[1:]
+
+
+def test_ids_are_classes_or_ignored(layout: Layout) -> None:
+    dataset = layout.options.open("train")
+    assert dataset.label_space == layout.options.label_space
+    size = dataset.label_space.num_classes
+    found = {value for i in range(len(dataset)) for value in dataset[i].labels.unique().tolist()}  # type: ignore[union-attr]
+    assert found <= {*range(size), 255}
+    assert 255 in found
+
+
+def test_absent_classes_are_named(layout: Layout) -> None:
+    counts = count_classes(layout.options.open("train"))
+    present = {int(i) for ids in layout.expected["train"].values() if ids is not None for i in np.unique(ids)}
+    names = layout.options.label_space.names
+    assert counts.absent == tuple(name for i, name in enumerate(names) if i not in present)
+
+
+def test_training_and_evaluation_run(layout: Layout) -> None:
+    options = replace(layout.options, batch_size=2, crop_size=(16, 20), workers=0)
+    batches = list(training_loader(options.open("train"), options, seed=0, start_step=0, num_steps=2, **STATISTICS))
+    assert [tuple(batch.image.shape) for batch in batches] == [(2, 3, 16, 20)] * 2
+    assert all(bool(batch.image.isfinite().all()) and batch.labels.dtype == torch.int64 for batch in batches)
+    samples = list(evaluation_loader(options.open("val"), options, **STATISTICS))
+    assert len(samples) == len(options.open("val"))
+
+
+def test_cached_samples_are_the_same(layout: Layout) -> None:
+    plain, cached = layout.options.open("train"), replace(layout.options, cache=True).open("train")
+    for _ in range(2):
+        assert torch.equal(plain[0].image, cached[0].image)
+
+
+def test_unknown_split_is_refused(layout: Layout) -> None:
+    with pytest.raises(DataError, match=r"no split 'trian'; expected one of .*train.* Did you mean 'train'"):
+        layout.options.open("trian")
+
+
+def test_missing_labels_are_found_at_opening(layout: Layout) -> None:
+    (split, name), path = next(iter(layout.labels.items()))
+    path.unlink()
+    with pytest.raises(DataError, match=re.escape(layout.images[split, name].stem)):
+        layout.options.open(split)
+
+
+def test_truncated_image_is_named_when_read(layout: Layout) -> None:
+    split, name, index = some_pair(layout)
+    path = layout.images[split, name]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=rf"{re.escape(path.name)}: expected an image"):
+        layout.options.open(split)[index]
+
+
+def test_labels_of_another_size_are_named_when_read(layout: Layout) -> None:
+    split, name, index = some_pair(layout)
+    path = layout.labels[split, name]
+    with Image.open(path) as picture:
+        small = picture.resize((10, 14), Image.Resampling.NEAREST)
+    small.save(path)
+    with pytest.raises(DataError, match=rf"{re.escape(path.name)}: expected labels of \d+x\d+ .*, got 14x10"):
+        layout.options.open(split)[index]
+
+
+def test_unknown_ids_are_named_when_read(layout: Layout) -> None:
+    if layout.unknown_id is None:
+        pytest.skip("every id of a byte is known")
+    split, name, index = some_pair(layout)
+    path = layout.labels[split, name]
+    with Image.open(path) as picture:
+        labels = np.asarray(picture).copy()
+    labels[2, 3] = layout.unknown_id
+    Image.fromarray(labels).save(path)
+    with pytest.raises(DataError, match=rf"{re.escape(path.name)}: label id {layout.unknown_id} at row 2, column 3"):
+        layout.options.open(split)[index]
+
+
+def test_missing_folder_says_what_is_expected(kind: type[DataOptions], tmp_path: Path) -> None:
+    if kind is synthetic.Synthetic:
+        pytest.skip("makes its folder")
+    with pytest.raises(DataError, match="nowhere does not exist .*expected a folder with"):
+        kind(root=str(tmp_path / "nowhere")).open("train")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected"):
+        kind(root=str(tmp_path / "empty")).open("train")
