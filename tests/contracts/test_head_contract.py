@@ -116,3 +116,25 @@ def test_a_map_of_the_backbone_can_be_chosen_for_contrast() -> None:
         segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=HRNetHead(), contrast_map=chosen), NUM_CLASSES)
         features = segmentor(torch.randn(2, 3, 64, 64)).features
         assert features.shape == (2, segmentor.feature_channels, 64 // stride, 64 // stride)
+
+
+# One small member of each family; a deep stem has three 3x3 convolutions in place of one 7x7.
+FAMILIES = ["resnet18", "resnet18d", "hrnet_w18_small", "test_convnext", "mobilenetv3_small_050"]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head().name)
+@pytest.mark.parametrize("backbone", [*FAMILIES, pytest.param("swin_tiny_patch4_window7_224", marks=pytest.mark.slow)])
+def test_each_family_of_backbones_carries_each_head(backbone: str, head: type) -> None:
+    segmentor = Segmentor(ModelOptions(backbone=backbone, head=head(), auxiliary=True), NUM_CLASSES)
+    output = segmentor(torch.randn(2, 3, 45, 70))
+    assert output.auxiliary_logits is not None
+    assert output.logits.isfinite().all()
+    (output.logits.square().mean() + output.auxiliary_logits.square().mean()).backward()
+    used = {name for name, parameter in segmentor.named_parameters() if parameter.grad is not None}
+    assert used == {name for name, _ in segmentor.named_parameters()}
+    assert segmentor.eval()(torch.randn(1, 3, 32, 32)).auxiliary_logits is None
+    for stride, module in ((8, "resnet18"), (16, "resnet18d")):
+        if backbone == module:
+            dilated = Segmentor(ModelOptions(backbone=backbone, head=head(), output_stride=stride), NUM_CLASSES)
+            assert dilated.backbone.shapes.strides[-1] == stride
+            assert dilated(torch.randn(2, 3, 45, 70)).logits.isfinite().all()

@@ -39,7 +39,9 @@ class Backbone(nn.Module):
         channels, strides = maps.channels(), maps.reduction()
         self._taken = tuple(i for i, stride in enumerate(strides) if stride >= SMALLEST_STRIDE)
         self._channels_last = str(getattr(self.network, "output_fmt", "")).endswith("NHWC")
-        self.shapes = MapShapes(tuple(channels[i] for i in self._taken), tuple(strides[i] for i in self._taken))
+        self.shapes = MapShapes(
+            tuple(channels[i] for i in self._taken), tuple(strides[i] for i in self._taken), is_hrnet(name)
+        )
         self.pad_multiple = max(strides)
         self.mean, self.std = _normalisation(self.network)
         self._probe(name)
@@ -83,9 +85,14 @@ def check_backbone_name(name: str) -> None:
         )
 
 
+def is_hrnet(name: str) -> bool:
+    """Whether a backbone has parallel branches and fuse layers."""
+    return name.startswith("hrnet")
+
+
 def _create(name: str, *, pretrained: bool | str, output_stride: int | None) -> nn.Module:
     options: dict[str, object] = {} if output_stride is None else {"output_stride": output_stride}
-    if name.startswith("hrnet"):
+    if is_hrnet(name):
         options["feature_location"] = ""  # the raw branches, without the classifier's wider ones
     weights = _backbone_weights(Path(pretrained)) if isinstance(pretrained, str) else {}
     if weights:

@@ -40,10 +40,10 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         # Deferred: timm takes seconds to import, and only options that are made need its list of names.
-        from pixelcontrast.nn.backbone import check_backbone_name
+        from pixelcontrast.nn.backbone import check_backbone_name, is_hrnet
 
         check_backbone_name(self.backbone)
-        if self.hrnet_fuse == "bilinear" and not self.backbone.startswith("hrnet"):
+        if self.hrnet_fuse == "bilinear" and not is_hrnet(self.backbone):
             raise ValueError(f"hrnet_fuse must be nearest for backbone '{self.backbone}', which is no HRNet")
         if self.output_stride not in (None, 8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16, 32 or null, got {self.output_stride}")

@@ -124,7 +124,8 @@ def _crop(image: Float[Tensor, "b _ H W"], whole: Float[Tensor, "b c _ _"], stri
 def _auxiliary_head(shapes: MapShapes, num_classes: int) -> FCNDecoder:
     if len(shapes.channels) < 2:
         raise ValueError("auxiliary needs a backbone of at least two maps, got one; set model.auxiliary to false")
-    return FCNDecoder(shapes.channels[-2], num_classes, dropout=AUXILIARY_DROPOUT)
+    before_last = MapShapes(shapes.channels[:-1], shapes.strides[:-1])
+    return FCNDecoder(before_last, num_classes, dropout=AUXILIARY_DROPOUT)
 
 
 def _contrast_channels(chosen: int | None, shapes: MapShapes, *, default: int) -> int:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pixelcontrast.nn.heads.enlarging import last_map, last_shape
 from pixelcontrast.nn.heads.interface import Decoder, HeadOutput, MapShapes, check_dropout
 
 ASPP_CHANNELS = 256
@@ -20,7 +21,7 @@ ASPP_CHANNELS = 256
 class DeepLabV3:
     """Classify the last map after atrous spatial pyramid pooling; contrast attaches to that map, before the pooling.
 
-    The papers use it on a ResNet with `output_stride: 8` and `auxiliary: true`.
+    HRNet's last map is the concatenation of its branches. The papers use a ResNet with `output_stride: 8` and `auxiliary: true`.
 
     Attributes:
         name: The word for this head in a recipe.
@@ -48,8 +49,9 @@ class DeepLabV3Decoder(Decoder):
 
     def __init__(self, shapes: MapShapes, num_classes: int, *, rates: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.feature_channels = shapes.channels[-1]
-        dilations = dilations_at(shapes.strides[-1], rates)
+        self._shapes = shapes
+        self.feature_channels, stride = last_shape(shapes)
+        dilations = dilations_at(stride, rates)
         self.aspp = ASPP(self.feature_channels, ASPP_CHANNELS, dilations=dilations, dropout=dropout)
         self.classifier = nn.Sequential(
             *conv_norm_relu(ASPP_CHANNELS, ASPP_CHANNELS, kernel_size=3), nn.Conv2d(ASPP_CHANNELS, num_classes, 1)
@@ -57,7 +59,8 @@ class DeepLabV3Decoder(Decoder):
 
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> HeadOutput:
         """Return logits at the stride of the last map, which is also the features."""
-        return HeadOutput(logits=self.classifier(self.aspp(maps[-1])), features=maps[-1])
+        features = last_map(maps, self._shapes)
+        return HeadOutput(logits=self.classifier(self.aspp(features)), features=features)
 
 
 class ASPP(nn.Module):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pixelcontrast.nn.heads.deeplabv3 import ASPP, ASPP_CHANNELS, check_rates, conv_norm_relu, dilations_at
-from pixelcontrast.nn.heads.enlarging import enlarge
+from pixelcontrast.nn.heads.enlarging import enlarge, last_map, last_shape
 from pixelcontrast.nn.heads.interface import Decoder, HeadOutput, MapShapes, check_dropout
 
 LOW_LEVEL_CHANNELS = 48
@@ -49,9 +49,10 @@ class DeepLabV3PlusDecoder(Decoder):
 
     def __init__(self, shapes: MapShapes, num_classes: int, *, rates: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.feature_channels = shapes.channels[-1]
-        self._factor = shapes.strides[-1] // shapes.strides[0]
-        dilations = dilations_at(shapes.strides[-1], rates)
+        self._shapes = shapes
+        self.feature_channels, stride = last_shape(shapes)
+        self._factor = stride // shapes.strides[0]
+        dilations = dilations_at(stride, rates)
         self.aspp = ASPP(self.feature_channels, ASPP_CHANNELS, dilations=dilations, dropout=dropout)
         self.low_level = conv_norm_relu(shapes.channels[0], LOW_LEVEL_CHANNELS, kernel_size=1)
         self.classifier = nn.Sequential(
@@ -63,5 +64,6 @@ class DeepLabV3PlusDecoder(Decoder):
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> HeadOutput:
         """Return logits at the stride of the first map, features at that of the last."""
         low = self.low_level(maps[0])
-        high = enlarge(self.aspp(maps[-1]), self._factor, low.shape[-2:])
-        return HeadOutput(logits=self.classifier(torch.cat([high, low], dim=1)), features=maps[-1])
+        features = last_map(maps, self._shapes)
+        high = enlarge(self.aspp(features), self._factor, low.shape[-2:])
+        return HeadOutput(logits=self.classifier(torch.cat([high, low], dim=1)), features=features)

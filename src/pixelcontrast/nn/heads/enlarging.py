@@ -8,7 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pixelcontrast.nn.heads.interface import MapShapes
 from pixelcontrast.ops.resize import resize_logits
+
+
+def last_shape(shapes: MapShapes) -> tuple[int, int]:
+    """Channels and stride of what `last_map` returns."""
+    return (sum(shapes.channels), shapes.strides[0]) if shapes.parallel else (shapes.channels[-1], shapes.strides[-1])
+
+
+def last_map(maps: Sequence[Float[Tensor, "b _ _ _"]], shapes: MapShapes) -> Float[Tensor, "b c h w"]:
+    """The map a network ends with: the last stage's, or the concatenation of parallel branches."""
+    return concatenate_maps(maps, shapes.strides) if shapes.parallel else maps[-1]
 
 
 def concatenate_maps(maps: Sequence[Float[Tensor, "b _ _ _"]], strides: Sequence[int]) -> Float[Tensor, "b c h w"]:

@@ -9,6 +9,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pixelcontrast.nn.heads.enlarging import last_map, last_shape
 from pixelcontrast.nn.heads.interface import Decoder, HeadOutput, MapShapes, check_dropout
 
 
@@ -16,7 +17,7 @@ from pixelcontrast.nn.heads.interface import Decoder, HeadOutput, MapShapes, che
 class FCN:
     """Classify the last map with a 3x3 and a 1x1 convolution; contrast attaches to that map.
 
-    The logits have the stride of the last map, so set `output_stride` to 8 or 16 where the backbone allows it.
+    HRNet's last map is the concatenation of its branches. The logits have the stride of the last map, so set `output_stride` to 8 or 16 where the backbone allows it.
 
     Attributes:
         name: The word for this head in a recipe.
@@ -33,20 +34,22 @@ class FCN:
 
     def build(self, shapes: MapShapes, num_classes: int) -> Decoder:
         """Build the decoder for a backbone that gives such maps."""
-        return FCNDecoder(shapes.channels[-1], num_classes, dropout=self.dropout)
+        return FCNDecoder(shapes, num_classes, dropout=self.dropout)
 
 
 class FCNDecoder(Decoder):
     """The FCN classifier on the last map."""
 
-    def __init__(self, channels: int, num_classes: int, *, dropout: float) -> None:
+    def __init__(self, shapes: MapShapes, num_classes: int, *, dropout: float) -> None:
         super().__init__()
-        self.feature_channels = channels
-        self.classifier = fcn_classifier(channels, num_classes, dropout=dropout)
+        self._shapes = shapes
+        self.feature_channels, _ = last_shape(shapes)
+        self.classifier = fcn_classifier(self.feature_channels, num_classes, dropout=dropout)
 
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> HeadOutput:
         """Return logits at the stride of the last map, which is also the features."""
-        return HeadOutput(logits=self.classifier(maps[-1]), features=maps[-1])
+        features = last_map(maps, self._shapes)
+        return HeadOutput(logits=self.classifier(features), features=features)
 
 
 def fcn_classifier(channels: int, num_classes: int, *, dropout: float) -> nn.Sequential:

@@ -17,10 +17,13 @@ class MapShapes:
     Attributes:
         channels: Of each map.
         strides: Image pixels per map pixel, of each map.
+        parallel: True if the maps are branches that end side by side, as HRNet's, rather than stages that follow one
+            another: then no single map holds what the network has learnt.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    parallel: bool = False
 
 
 @dataclass(frozen=True)

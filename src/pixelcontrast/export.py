@@ -1,0 +1,183 @@
+"""Networks that leave the library: as a folder of safetensors, a torch.export program, or ONNX."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pixelcontrast.errors import RunError
+from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.ops.resize import resize_logits
+
+ExportFormat = Literal["safetensors", "torch_export", "onnx"]
+LARGEST_BATCH, LARGEST_SIDE = 1024, 16384
+# Two right ways to sum a convolution differ by this share of the largest logit.
+TOLERANCE = 1e-3
+SUFFIXES = {"torch_export": ".pt2", "onnx": ".onnx"}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how far it is from the network in PyTorch.
+
+    Attributes:
+        path: The file, or the folder for safetensors.
+        num_bytes: Of the file, or of all files of the folder.
+        difference: Largest absolute difference of a logit, over random images of two sizes and batches; with argmax
+            inside, the share of pixels that are given another class.
+        side_multiple: Height and width of an image must be multiples of it, and at least twice it; 1 takes any size.
+    """
+
+    path: Path
+    num_bytes: int
+    difference: float
+    side_multiple: int
+
+
+class Deployed(nn.Module):
+    """A network as others run it: normalised images in, logits of the image's own size out, or class ids.
+
+    Args:
+        segmentor: The network; it is put into eval mode.
+        argmax: Return class ids instead of logits.
+    """
+
+    def __init__(self, segmentor: Segmentor, *, argmax: bool = False) -> None:
+        super().__init__()
+        self.segmentor = segmentor.eval()
+        self.argmax = argmax
+
+    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k H W"] | Int[Tensor, "b H W"]:
+        """Return what an image shows, at its own size."""
+        logits = resize_logits(self.segmentor(image).logits, image.shape[-2:])
+        return logits.argmax(dim=1) if self.argmax else logits
+
+
+def export_model(
+    segmentor: Segmentor, output: Path | str, *, format: ExportFormat, argmax: bool = False
+) -> ExportReport:
+    """Write a network in `format`, run what was written, and compare it with the network itself.
+
+    Programs and ONNX files take any batch of normalised images, and any size of which both sides are multiples of what
+    the backbone needs (32 for most), and at least twice it: pad right and bottom with zeros and cut the result.
+
+    Args:
+        segmentor: The network, on any device; it is put into eval mode, and moved to the CPU if it is not there.
+        output: The file to write, `.pt2` or `.onnx`; for safetensors the folder.
+        format: `safetensors` for `Segmentor.from_pretrained`, `torch_export` for `torch.export.load`, `onnx`.
+        argmax: Let the graph end with class ids instead of logits; not for safetensors, which hold no graph.
+
+    Raises:
+        RunError: If the network has no such graph, a library is missing, or what was written computes something else.
+    """
+    path = Path(output)
+    if format == "safetensors":
+        return _export_folder(segmentor, path, argmax=argmax)
+    if path.suffix != SUFFIXES[format]:
+        raise RunError(f"expected a file that ends in {SUFFIXES[format]} for {format}, got {path}")
+    deployed = Deployed(segmentor.cpu(), argmax=argmax)
+    program = trace(deployed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run = _write_onnx(program, path, argmax=argmax) if format == "onnx" else _write_program(program, path)
+    difference = _difference(deployed, run)
+    return ExportReport(path, path.stat().st_size, difference, segmentor.backbone.pad_multiple)
+
+
+def trace(deployed: Deployed) -> torch.export.ExportedProgram:
+    """Trace a network into a graph of a dynamic batch, height and width.
+
+    Raises:
+        RunError: If the backbone's code depends on the size of the image, as windowed transformers' does.
+    """
+    multiple = deployed.segmentor.backbone.pad_multiple
+    rows, columns = (torch.export.Dim(name, min=2, max=LARGEST_SIDE // multiple) for name in ("rows", "columns"))
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    shapes: Any = ({0: batch, 2: multiple * rows, 3: multiple * columns},)
+    example = torch.zeros(2, 3, 3 * multiple, 5 * multiple)
+    try:
+        with torch.no_grad():
+            return torch.export.export(deployed, (example,), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # the tracer passes on whatever the traced code raises
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"backbone '{deployed.segmentor.options.backbone}' cannot be traced for images of any size ({reason}); "
+            "export it as safetensors, or train a convolutional backbone"
+        ) from error
+
+
+def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> ExportReport:
+    if argmax:
+        raise RunError("expected a format with a graph (torch_export or onnx) for argmax, got safetensors")
+    if folder.is_file():
+        raise RunError(f"expected a folder to write safetensors, configuration and model card to, got a file: {folder}")
+    segmentor.cpu().save_pretrained(folder)
+    loaded = Deployed(Segmentor.from_pretrained(folder))
+    num_bytes = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+    return ExportReport(folder, num_bytes, _difference(Deployed(segmentor), loaded), side_multiple=1)
+
+
+def _write_program(program: torch.export.ExportedProgram, path: Path) -> nn.Module:
+    torch.export.save(program, path)
+    return torch.export.load(path).module()
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, *, argmax: bool) -> OnnxModule:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  # torch's exporter asks for it late, and less clearly
+    except ImportError as error:
+        raise RunError(
+            f"ONNX needs {error.name}, which is not installed: pip install 'pixelcontrast[export]'"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations, which a user cannot act on
+        torch.onnx.export(
+            program,
+            (),
+            path,
+            dynamo=True,
+            input_names=["image"],
+            output_names=["classes" if argmax else "logits"],
+            external_data=False,
+            verbose=False,
+        )
+    return OnnxModule(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]))
+
+
+class OnnxModule(nn.Module):
+    """An ONNX file that is called as a module."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__()
+        self.session = session
+
+    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Tensor:
+        """Run onnxruntime on the CPU."""
+        (output,) = self.session.run(None, {"image": image.numpy()})
+        return torch.from_numpy(output)
+
+
+def _difference(deployed: Deployed, written: nn.Module) -> float:
+    """Compare on images unlike the one that was traced; raise RunError if they differ by more than rounding."""
+    multiple = deployed.segmentor.backbone.pad_multiple
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for batch, rows, columns in ((1, 2, 4), (3, 4, 2)):
+        image = torch.randn(batch, 3, rows * multiple, columns * multiple, generator=generator)
+        with torch.no_grad():
+            expected, found = deployed(image), written(image)
+        if deployed.argmax:
+            difference, allowed = (expected != found).double().mean().item(), TOLERANCE
+        else:
+            difference = (expected - found).abs().max().item()
+            allowed = TOLERANCE * max(1.0, expected.abs().max().item())
+        if not difference <= allowed:
+            raise RunError(f"what was written differs from the network by {difference:.3g}, more than {allowed:.3g}")
+        worst = max(worst, difference)
+    return worst
