@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
+from operator_log import OperatorLog
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pixelcontrast import MemoryBank, MemoryOptions, PixelSet
 from pixelcontrast.contrast import budget
@@ -146,42 +146,24 @@ def test_either_kind_may_be_absent(sizes: tuple[int, int]) -> None:
     assert bank.age.shape == (3,)
 
 
-class Allocations(TorchDispatchMode):
-    """The largest tensor that any operator returns without aliasing an input, and how many operators ran."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.largest = 0
-        self.num_calls = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        out = func(*args, **(kwargs or {}))
-        self.num_calls += 1
-        inputs = {x.untyped_storage().data_ptr() for x in args if isinstance(x, Tensor)}
-        for tensor in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in inputs:
-                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
-        return out
-
-
 def test_a_step_neither_copies_nor_moves_the_memory() -> None:
     bank = MemoryBank(4, 16, pixels_per_class=20_000, regions_per_class=2000)
     address = bank.rows.data_ptr()
     labels = torch.randint(0, 4, (2, 8, 8))
-    with Allocations() as allocations:
+    with OperatorLog() as log:
         bank.enqueue(unit_length(torch.randn(2, 16, 8, 8)), labels)
         keys = bank.keys()
     assert keys.embeddings.data_ptr() == bank.rows.data_ptr() == address
-    assert allocations.largest < bank.rows.nbytes / 50
+    assert log.largest < bank.rows.nbytes / 50
 
 
 def test_the_number_of_operators_depends_neither_on_images_nor_on_classes() -> None:
     counts = set()
     for images, num_classes in ((1, 2), (4, 2), (2, 50)):
         bank = MemoryBank(num_classes, 4, pixels_per_class=30, regions_per_class=30)
-        with Allocations() as allocations:
+        with OperatorLog() as log:
             bank.enqueue(torch.ones(images, 4, 6, 6), torch.randint(0, num_classes, (images, 6, 6)))
-        counts.add(allocations.num_calls)
+        counts.add(log.num_calls)
     assert len(counts) == 1
 
 

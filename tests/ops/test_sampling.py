@@ -187,9 +187,7 @@ def test_region_pixels_equal_their_loop_twin(
     )
     room = min(num_groups * most, labels.numel(), labels.numel() if max_pixels is None else max_pixels)
     counts = [groups.count(g) for g in range(num_groups)]
-    quotas = [most] * num_groups
-    if max_pixels is not None:
-        quotas = reference.group_quotas(counts, most, room, numbers(seed, 1, num_groups))
+    quotas = reference.group_quotas(counts, most, max_pixels or num_groups * most, numbers(seed, 1, num_groups))
     random = numbers(seed, 0, labels.numel(), first)
     expected = reference.sample_regions(groups, num_groups=num_groups, quotas=quotas, random=random)
     empty = [-1] * (room - len(expected))

@@ -188,7 +188,8 @@ class MemoryBank(nn.Module):
 
     def _usable(self, rows: PixelSet) -> PixelSet:
         """Rows in the dtype of the memory; those that are not finite, or without a direction, lose their label."""
-        norms = torch.linalg.vector_norm(rows.embeddings, dim=1, dtype=torch.float32)
+        precise = torch.promote_types(rows.embeddings.dtype, torch.float32)
+        norms = torch.linalg.vector_norm(rows.embeddings, dim=1, dtype=precise)
         usable = torch.isfinite(norms) & (norms > 0)
         return PixelSet(rows.embeddings.to(self.dtype), rows.labels.where(usable, -1))
 

@@ -153,8 +153,9 @@ def gradient_norm_ratio(
     Call it before `backward`; both graphs are kept. It costs two backward passes through the heads: call it every N
     steps. 0 where the cross entropy has no gradient.
     """
+    precise = torch.promote_types(features.dtype, torch.float32)
     above, below = (
-        torch.linalg.vector_norm(torch.autograd.grad(loss, features, retain_graph=True)[0], dtype=torch.float32)
+        torch.linalg.vector_norm(torch.autograd.grad(loss, features, retain_graph=True)[0], dtype=precise)
         for loss in (contrast, cross_entropy)
     )
     ratio: Tensor = (above / below).where(below > 0, 0)

@@ -110,16 +110,14 @@ def sample_regions(
     """
     num_groups = num_classes * labels.shape[0]
     groups, valid = pixel_groups(labels, num_classes=num_classes, ignore_index=ignore_index, per_image=True)
-    room = min(num_groups * pixels_per_region, labels.numel(), labels.numel() if max_pixels is None else max_pixels)
+    most = num_groups * pixels_per_region if max_pixels is None else max_pixels
+    room = min(num_groups * pixels_per_region, labels.numel(), most)
     key, group_key = (as_key(seed, stream, labels.device) for stream in range(2))
     rows = torch.arange(labels.numel(), device=labels.device) + first_row
     order, bounds = grouped_order(groups, valid, key, num_groups=num_groups, rows=rows)
     counts = bounds[1:] - bounds[:-1]
-    if max_pixels is None:
-        quotas = counts.clamp(max=pixels_per_region)
-    else:
-        quotas = torch.minimum(group_quotas(counts, pixels_per_region, room, group_key), counts)
-    group_ids, ranks = enumerate_quotas(quotas, room)
+    quotas = group_quotas(counts, pixels_per_region, most, group_key)
+    group_ids, ranks = enumerate_quotas(torch.minimum(quotas, counts), room)
     positions = order[(bounds[:-1][group_ids] + ranks).clamp(max=order.shape[0] - 1)]
     return positions.where(ranks >= 0, -1), (group_ids % num_classes).where(ranks >= 0, -1), ranks
 
