@@ -118,6 +118,18 @@ def test_a_map_of_the_backbone_can_be_chosen_for_contrast() -> None:
         assert features.shape == (2, segmentor.feature_channels, 64 // stride, 64 // stride)
 
 
+@pytest.mark.compiled
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head().name)
+def test_it_compiles_into_one_graph(head: type) -> None:
+    segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=head(), auxiliary=True), NUM_CLASSES)
+    compiled = torch.compile(segmentor, fullgraph=True, backend="eager")
+    image = torch.randn(2, 3, 45, 64)
+    segmentor.train()
+    assert compiled(image).auxiliary_logits is not None
+    segmentor.eval()
+    torch.testing.assert_close(compiled(image).logits, segmentor(image).logits)
+
+
 # One small member of each family; a deep stem has three 3x3 convolutions in place of one 7x7.
 FAMILIES = ["resnet18", "resnet18d", "hrnet_w18_small", "test_convnext", "mobilenetv3_small_050"]
 

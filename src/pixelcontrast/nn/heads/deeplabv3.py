@@ -21,7 +21,8 @@ ASPP_CHANNELS = 256
 class DeepLabV3:
     """Classify the last map after atrous spatial pyramid pooling; contrast attaches to that map, before the pooling.
 
-    HRNet's last map is the concatenation of its branches. The papers use a ResNet with `output_stride: 8` and `auxiliary: true`.
+    HRNet's last map is the concatenation of its branches. The papers use a ResNet with `output_stride: 8` and
+    `auxiliary: true`.
 
     Attributes:
         name: The word for this head in a recipe.

@@ -17,7 +17,8 @@ from pixelcontrast.nn.heads.interface import Decoder, HeadOutput, MapShapes, che
 class FCN:
     """Classify the last map with a 3x3 and a 1x1 convolution; contrast attaches to that map.
 
-    HRNet's last map is the concatenation of its branches. The logits have the stride of the last map, so set `output_stride` to 8 or 16 where the backbone allows it.
+    HRNet's last map is the concatenation of its branches. The logits have the stride of the last map, so set
+    `output_stride` to 8 or 16 where the backbone allows it.
 
     Attributes:
         name: The word for this head in a recipe.
