@@ -122,6 +122,7 @@ def test_a_map_of_the_backbone_can_be_chosen_for_contrast() -> None:
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head().name)
 def test_it_compiles_into_one_graph(head: type) -> None:
     segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=head(), auxiliary=True), NUM_CLASSES)
+    torch.compiler.reset()  # every head is another recompilation of one forward, and their number is limited
     compiled = torch.compile(segmentor, fullgraph=True, backend="eager")
     image = torch.randn(2, 3, 45, 64)
     segmentor.train()

@@ -116,5 +116,6 @@ def test_one_class_and_one_image_are_enough(term: DenseTerm) -> None:
 @pytest.mark.compiled
 def test_it_compiles_into_one_graph(term: DenseTerm) -> None:
     logits, labels = problem()
+    torch.compiler.reset()
     compiled = torch.compile(term.__call__, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(logits, labels), term(logits, labels))
