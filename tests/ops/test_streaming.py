@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelcontrast.ops import contrast_key_sets, pixel_contrast_loss, streaming
+from pixelcontrast.ops import contrast_key_sets, pixel_contrast_loss, selection, streaming
 from pixelcontrast.types import PixelSet
 
 
@@ -134,9 +134,12 @@ def test_a_bfloat16_memory_is_used_as_it_is_stored() -> None:
         assert losses[0].dtype == torch.float32
 
 
-@pytest.mark.parametrize(("mining", "limit"), [("all", 20), ("semi_hard", 70)])
-def test_peak_memory_is_far_below_one_matrix_of_similarities(mining: str, limit: int) -> None:
-    n, m, d = 1024, 60_000, 16
+@pytest.mark.parametrize(("mining", "limit"), [("all", 20), ("semi_hard", 20)])
+def test_peak_memory_is_far_below_one_matrix_of_similarities(
+    mining: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "_CHUNK_BYTES", 4 << 20)  # so that a small problem has many chunks
+    n, m, d = 1024, 20_000, 16
     anchors, labels = unit(n, d, torch.float32).requires_grad_(), torch.arange(n) % 19
     memory, memory_labels = unit(m, d, torch.float32), (torch.arange(m) % 19).sort().values
     batch = PixelSet(anchors, labels)
@@ -148,4 +151,4 @@ def test_peak_memory_is_far_below_one_matrix_of_similarities(mining: str, limit:
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = torch.tensor([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]).cumsum(0)
     assert 1 << 20 < held.max() < limit << 20
-    assert n * m * 4 > 200 << 20
+    assert n * m * 4 > 78 << 20

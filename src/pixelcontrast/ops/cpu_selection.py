@@ -1,4 +1,4 @@
-"""Key mining on a CPU: anchor by anchor, with thresholds from a sample, so that most keys are looked at once.
+"""Key mining on a CPU: exact thresholds, narrowed down by a sample, so that most keys are looked at once.
 
 Shapes depend on values here, which costs nothing on a CPU. Chooses exactly what `selection.mine_anywhere` chooses.
 """
@@ -10,28 +10,44 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pixelcontrast.ops.selection import CHUNK_BYTES, Mined, Rule, Scores, score
+from pixelcontrast.ops.selection import Mined, Rule, Scores, score
 from pixelcontrast.ops.windows import KeySets
 
 _BLOCK = 2048  # keys multiplied at a time
 _SAMPLE = 4096  # values that estimate a threshold
+_GROUP = 1 << 20  # similarities ranked at a time
 
 
 def mine_on_cpu(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: Tensor, rule: Rule) -> Iterator[Mined]:
     """Mine a few anchors at a time. See `mining.mine_keys`."""
     present = _Present(sets)
     scores = Scores.make(seed, anchors.shape[0], present.total)
-    step = max(16, CHUNK_BYTES // (anchors.element_size() * max(present.size, 1)))
+    own = present.columns_of(sets.own_key, anchor_labels)
+    kind = present.kind_of(own, anchor_labels)
+    order = (3 * anchor_labels + kind).argsort(stable=True)
+    order = order[int((anchor_labels < 0).sum()) :]
+    step = rule.anchors_at_once(present.size, anchors.element_size())
     buffer = anchors.new_empty(min(step, anchors.shape[0]), present.size)
-    for rows in torch.split((anchor_labels >= 0).nonzero().squeeze(1), step):
-        labels = anchor_labels[rows].tolist()
-        own = [-1] * len(labels) if sets.own_key is None else sets.own_key[rows].tolist()
-        similarity = present.products(anchors[rows], buffer[: len(labels)])
+    for rows in torch.split(order, step):
+        similarity = present.products(anchors.index_select(0, rows), buffer[: rows.shape[0]])
         nothing = rule.nothing(anchor_labels[rows], present.column[1:])
         mined = Mined(rows, *nothing, *(similarity.new_zeros(part.shape) for part in nothing))
-        for i, (label, of_anchor) in enumerate(zip(labels, scores.of_anchors[rows].tolist(), strict=True)):
-            _Picker(present, scores, of_anchor, rule).run(mined, i, similarity[i], label, own[i])
+        for group, label, kind_here in _groups(anchor_labels[rows], kind[rows], present.size):
+            here = rows[group]
+            picker = _Picker(present, rule, scores.of_keys, scores.of_anchors[here, None])
+            picker.run(mined, group, similarity[group], label, own[here, None], kind_here)
         yield mined
+
+
+def _groups(labels: Tensor, kinds: Tensor, size: int) -> Iterator[tuple[slice, int, int]]:
+    """Runs of anchors of one label and kind, cut where there are too many similarities."""
+    values, counts = torch.unique_consecutive(3 * labels + kinds, return_counts=True)
+    most = max(1, _GROUP // max(size, 1))
+    start = 0
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        for first in range(start, start + count, most):
+            yield slice(first, min(first + most, start + count)), value // 3, value % 3
+        start += count
 
 
 class _Present:
@@ -48,7 +64,8 @@ class _Present:
         self.rows = (labels >= 0).nonzero().squeeze(1)
         self.size = self.rows.shape[0]
         self.column = torch.full((self.total + 1,), -1).index_copy_(0, self.rows, torch.arange(self.size))
-        self.labels, self.by_label = labels[self.rows].sort(stable=True)
+        self.labels = labels.index_select(0, self.rows)
+        self.sorted_labels, self.by_label = self.labels.sort(stable=True)
         self.keys: list[tuple[Tensor, Tensor]] = []
         begin = 0
         for part in (sets.batch, sets.memory):
@@ -58,8 +75,20 @@ class _Present:
 
     def of_label(self, label: int) -> Tensor:
         """Columns, ascending."""
-        first, last = torch.searchsorted(self.labels, torch.tensor([label, label + 1])).tolist()
+        first, last = torch.searchsorted(self.sorted_labels, torch.tensor([label, label + 1])).tolist()
         return self.by_label[first:last]
+
+    def columns_of(self, rows: Tensor | None, anchor_labels: Tensor) -> Tensor:
+        """Of one row for each anchor; -1 if it is not there."""
+        if rows is None:
+            return torch.full_like(anchor_labels, -1)
+        return self.column[rows.where((rows >= 0) & (rows < self.total), self.total)]
+
+    def kind_of(self, own: Tensor, anchor_labels: Tensor) -> Tensor:
+        """Whether an anchor itself, in column `own`, is among the keys of its label (1), of others (2), or none (0)."""
+        labels = torch.cat([self.labels, torch.full((1,), -1)])
+        same = labels[own.where(own >= 0, self.size)] == anchor_labels
+        return torch.where(own < 0, 0, torch.where(same, 1, 2))
 
     def products(self, anchors: Tensor, out: Tensor) -> Tensor:
         """Similarity of each anchor with each key that is there; whole blocks of a set are multiplied in place."""
@@ -76,82 +105,114 @@ class _Present:
 
 
 class _Picker:
-    """Chooses for one anchor."""
+    """Chooses for a few anchors of one label.
 
-    def __init__(self, present: _Present, scores: Scores, of_anchor: int, rule: Rule) -> None:
-        self.present, self.of_keys, self.of_anchor, self.rule = present, scores.of_keys, of_anchor, rule
+    Args:
+        present: The keys.
+        rule: What to choose.
+        of_keys: Scores, see `Scores`.
+        of_anchors: [a 1].
+    """
 
-    def run(self, mined: Mined, i: int, similarity: Tensor, label: int, own: int) -> None:
-        """Write the choice for anchor `i` of the chunk; changes `similarity`."""
-        same = self.present.of_label(label)
-        own = int(self.present.column[own if 0 <= own < self.present.total else -1])
-        positives = same[same != own] if own >= 0 else same
-        chosen = self._pick(
-            similarity.index_select(0, positives).neg_(), positives, positives.shape[0], self.rule.positives
-        )
-        at = positives.index_select(0, chosen)
-        mined.positives[i, : at.shape[0]] = self.present.rows.index_select(0, at)
-        mined.positive_similarity[i, : at.shape[0]] = similarity.index_select(0, at)
-        similarity.index_fill_(0, same, -torch.inf)
-        if own >= 0:
-            similarity[own] = -torch.inf
-        count = similarity.shape[0] - same.shape[0] - int(own >= 0 and positives.shape[0] == same.shape[0])
-        at = self._pick(similarity, None, count, self.rule.negatives)
-        mined.negatives[i, : at.shape[0]] = self.present.rows.index_select(0, at)
-        mined.negative_similarity[i, : at.shape[0]] = similarity.index_select(0, at)
+    def __init__(self, present: _Present, rule: Rule, of_keys: Tensor, of_anchors: Tensor) -> None:
+        self.present, self.rule, self.of_keys, self.of_anchors = present, rule, of_keys, of_anchors
 
-    def _pick(self, hardness: Tensor, columns: Tensor | None, count: int, limit: int) -> Tensor:
-        """Entries to choose among `count` valid ones, ascending; those that are not valid have hardness -inf.
+    def run(self, mined: Mined, group: slice, similarity: Tensor, label: int, own: Tensor, kind: int) -> None:
+        """Write the choice for a `group` of the anchors of `mined`; changes their `similarity` [a m].
 
         Args:
-            hardness: Of each entry.
-            columns: Of each entry; None if entry and column are the same.
-            count: How many are valid.
-            limit: At most so many.
+            mined: Where to write.
+            group: Which of its rows.
+            similarity: Of the anchors with all keys.
+            label: Of the anchors.
+            own: [a 1] columns of the anchors themselves.
+            kind: What those are, see `_Present.kind_of`.
         """
-        if self.rule.mining == "random":
-            pool = (hardness > -torch.inf).nonzero().squeeze(1)
-        else:
-            size = self.rule.pool(count)
-            pool = top(hardness, min(size, limit) if self.rule.mining == "hardest" else size)
-        if pool.shape[0] <= limit:
+        same = self.present.of_label(label)
+        if kind == 1:
+            similarity.scatter_(1, own, torch.inf)  # the easiest positive
+        positives = self._pick(similarity.index_select(1, same).neg_(), same, same.shape[0] - (kind == 1), "positives")
+        at = _take(same, positives)
+        _write(mined.positives, group, _take(self.present.rows, at))
+        _write(mined.positive_similarity, group, similarity.gather(1, at))
+        similarity.index_fill_(1, same, -torch.inf)
+        if kind == 2:
+            similarity.scatter_(1, own, -torch.inf)
+        valid = similarity.shape[1] - same.shape[0] - (kind == 2)
+        at = self._pick(similarity, None, valid, "negatives")
+        _write(mined.negatives, group, _take(self.present.rows, at))
+        _write(mined.negative_similarity, group, similarity.gather(1, at))
+
+    def _pick(self, hardness: Tensor, columns: Tensor | None, valid: int, what: str) -> Tensor:
+        """Entries to choose for each anchor, ascending.
+
+        Args:
+            hardness: [a k], -inf for entries that are not valid.
+            columns: Of each entry; None if entry and column are the same.
+            valid: How many entries are.
+            what: "positives" or "negatives".
+        """
+        limit: int = getattr(self.rule, what)
+        rows = self.present.rows if columns is None else self.present.rows[columns]
+        if self.rule.mining == "random" and valid > limit:
+            scores = score(self.of_keys[rows], self.of_anchors)
+            return top(scores.masked_fill_(hardness == -torch.inf, -(1 << 63)), limit)
+        size = min(limit, valid) if self.rule.mining == "hardest" else self.rule.pool(valid)
+        pool = top(hardness, size)
+        if size <= limit:
             return pool
-        rows = self.present.rows.index_select(0, pool if columns is None else columns.index_select(0, pool))
-        return pool.index_select(0, top(score(self.of_keys.index_select(0, rows), self.of_anchor), limit))
+        scores = score(_take(self.of_keys, _take(rows, pool)), self.of_anchors)
+        return pool.gather(1, top(scores, limit))
+
+
+def _take(values: Tensor, at: Tensor) -> Tensor:
+    """As `values[at]`, which is several times slower."""
+    return values.index_select(0, at.reshape(-1)).view(at.shape)
+
+
+def _write(out: Tensor, group: slice, values: Tensor) -> None:
+    out[group, : values.shape[1]] = values
 
 
 def top(values: Tensor, count: int) -> Tensor:
-    """Where the `count` highest values are, the first of equal ones; ascending. Fewer if there are not so many."""
-    if count >= values.shape[0]:
-        return torch.arange(values.shape[0])
-    if count == 0:
-        return torch.arange(0)
-    candidates = _candidates(values, count)
-    among = values if candidates is None else values.index_select(0, candidates)
-    threshold = among.kthvalue(among.shape[0] - count + 1).values
-    chosen = among >= threshold
-    if int(chosen.sum()) > count:
-        equal = among == threshold
-        surplus = int(chosen.sum()) - count
-        # of the values equal to the threshold, the last ones are too many
-        chosen &= ~(equal & (equal.flip(0).cumsum(0).flip(0) <= surplus))
-    at = chosen.nonzero().squeeze(1)
-    return at if candidates is None else candidates.index_select(0, at)
+    """Where the `count` highest values of each row are, the first of equal ones; [a count], ascending.
 
-
-def _candidates(values: Tensor, count: int) -> Tensor | None:
-    """A superset of the `count` highest values that is not much larger, from the quantile of a sample; None: all."""
-    size = values.shape[0]
+    There must be so many.
+    """
+    size = values.shape[1]
+    if count == 0 or count == size:
+        return torch.arange(count).expand(values.shape[0], count)
     if size < 4 * _SAMPLE or 2 * count > size:
-        return None
-    stride = size // _SAMPLE
-    sample = values[::stride].contiguous()
+        return _top_of_all(values, count)
+    rows = []
+    for row in values:
+        candidates = _candidates(row, count)
+        among = _top_of_all(row.index_select(0, candidates)[None], count)[0]
+        rows.append(candidates.index_select(0, among))
+    return torch.stack(rows)
+
+
+def _top_of_all(values: Tensor, count: int) -> Tensor:
+    threshold = values.kthvalue(values.shape[1] - count + 1, dim=1, keepdim=True).values
+    chosen = values >= threshold
+    surplus = chosen.sum(dim=1, keepdim=True) - count
+    if bool(surplus.any()):
+        # of the values equal to the threshold, the last ones are too many
+        equal = values == threshold
+        chosen &= ~(equal & (equal.flip(1).cumsum(1).flip(1) <= surplus))
+    return chosen.nonzero()[:, 1].view(-1, count)
+
+
+def _candidates(values: Tensor, count: int) -> Tensor:
+    """Where a superset of the `count` highest values is that is not much larger, from the quantile of a sample."""
+    size = values.shape[0]
+    sample = values[:: size // _SAMPLE].contiguous()
     share = count / size
     # four standard deviations of the sample's quantile: one anchor in 30,000 has to look at all keys
     wanted = share + 4 * (share * (1 - share) / sample.shape[0]) ** 0.5 + 1 / sample.shape[0]
     threshold = sample.kthvalue(max(1, int(sample.shape[0] * (1 - wanted)))).values
     candidates = (values >= threshold).nonzero().squeeze(1)
-    return candidates if candidates.shape[0] >= count else None
+    return candidates if candidates.shape[0] >= count else torch.arange(size)
 
 
 def add_rows_on_cpu(sums: Tensor, weights: Tensor, rows: Tensor, sets: KeySets) -> None:
@@ -163,6 +224,8 @@ def add_rows_on_cpu(sums: Tensor, weights: Tensor, rows: Tensor, sets: KeySets) 
         rows: [a k] of the memory; negative for none.
         sets: The keys.
     """
+    if not sets.memory.shape[0]:
+        return
     for total, weight, row in zip(sums, weights, rows, strict=True):
         inside = row >= 0
         total.addmv_(sets.memory.index_select(0, row[inside]).to(sums.dtype).T, weight[inside])

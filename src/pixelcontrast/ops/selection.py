@@ -23,7 +23,7 @@ Count = TypeVar("Count", int, Tensor)
 
 _ODD = 0x1E3779B97F4A7C15
 _LEAST = -(1 << 63)
-CHUNK_BYTES = 48 << 20  # of similarities at a time
+_CHUNK_BYTES = 64 << 20  # what belongs to the anchors mined at a time
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Rule:
         # 0.1 as a float times 30 is above 3; as a fraction it is 3
         share = Fraction(self.pool_share).limit_denominator(1_000_000)
         return -(-valid * share.numerator // share.denominator)
+
+    def anchors_at_once(self, num_keys: int, item_size: int) -> int:
+        """How many anchors to mine at a time: their similarities, and some ten numbers for each chosen key."""
+        chosen = min(self.positives, num_keys) + min(self.negatives, num_keys)
+        return max(16, _CHUNK_BYTES // max(1, num_keys * item_size + 96 * chosen))
 
     def nothing(self, anchor_labels: Tensor, key_labels: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of positives and negatives, none chosen."""
@@ -125,7 +130,7 @@ def mine_anywhere(
     scores = Scores.make(seed, n, m)
     columns = torch.arange(m, device=labels.device)
     # sorting takes several times the memory of what it sorts
-    step = max(1, CHUNK_BYTES // 8 // (anchors.element_size() * max(m, 1)))
+    step = max(1, rule.anchors_at_once(m, anchors.element_size()) // 8)
     for start in range(0, n, step):
         rows = slice(start, start + step)
         present = (anchor_labels[rows] >= 0)[:, None] & (labels >= 0)
