@@ -23,7 +23,8 @@ def command(*arguments: str) -> Result:
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PIXELCONTRAST_RUN_DIR", raising=False)
+    monkeypatch.setenv("PIXELCONTRAST_RUN_DIR", "")  # so that it is taken back afterwards
+    monkeypatch.delenv("PIXELCONTRAST_RUN_DIR")
 
 
 @pytest.mark.parametrize(

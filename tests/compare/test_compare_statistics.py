@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -11,6 +11,7 @@ from pixelcontrast.compare.statistics import mean_and_deviation, paired_differen
 PAIRS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)), min_size=2, max_size=8)
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_interval_and_p_are_those_of_scipys_paired_t_test(pairs: list[tuple[int, int]]) -> None:
     ours, theirs = (np.array(column) / 100 for column in zip(*pairs, strict=True))
@@ -27,6 +28,7 @@ def test_interval_and_p_are_those_of_scipys_paired_t_test(pairs: list[tuple[int,
     assert found.mean == pytest.approx(float(np.mean(ours - theirs)))
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_swapping_the_arms_flips_the_sign(pairs: list[tuple[int, int]]) -> None:
     ours, theirs = ([float(value) for value in column] for column in zip(*pairs, strict=True))
@@ -34,6 +36,7 @@ def test_swapping_the_arms_flips_the_sign(pairs: list[tuple[int, int]]) -> None:
     assert (one.mean, one.low, one.p) == pytest.approx((-two.mean, -two.high, two.p))
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_what_is_common_to_a_seed_does_not_matter(pairs: list[tuple[int, int]]) -> None:
     ours, theirs = ([float(value) for value in column] for column in zip(*pairs, strict=True))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -138,6 +138,7 @@ def assignments() -> st.SearchStrategy[list[str]]:
     return st.lists(one, max_size=6)
 
 
+@settings(deadline=None)
 @given(assignments())
 def test_a_dumped_recipe_loads_as_itself(overrides: list[str]) -> None:
     try:

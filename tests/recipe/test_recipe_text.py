@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelcontrast.errors import RecipeError
@@ -13,6 +13,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_what_is_written_reads_back_equal(tree: object) -> None:
     assert read(write(tree), source="x").tree == tree

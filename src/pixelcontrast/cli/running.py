@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pixelcontrast.recipe.root import Recipe
 
 RECIPE_HELP = "Name of a shipped recipe (see `pixelcontrast list`), or path of a .yaml file."
-SET_HELP = "Change an option, such as data.batch_size=4 or model.head=fcn; the value is YAML. Repeatable."
+SET_HELP = (
+    "Change an option, such as data.batch_size=4, loss.0.weight=2, model.head=fcn or contrast=null; the value is YAML."
+    " base=contrast/released lays a whole recipe on this one. Repeatable, in order."
+)
 # Processes that Lightning starts beside this one find the run folder here.
 _RUN_DIR = "PIXELCONTRAST_RUN_DIR"
 
