@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pixelcontrast.data import Camvid, DataOptions, Synthetic
+from pixelcontrast.data import Ade20k, Camvid, Cityscapes, CocoStuff, DataOptions, Folder, PascalContext, Synthetic
 from pixelcontrast.data.datasets import synthetic
 
 SIZE = (24, 32)
@@ -83,4 +83,91 @@ def drawn(root: Path) -> Layout:
     return layout
 
 
-BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {Camvid: camvid, Synthetic: drawn}
+def relabel(ids: np.ndarray, numbers: dict[int, int], *, ignored: int) -> np.ndarray:
+    """Class ids to the numbers that files hold."""
+    table = np.full(256, ignored)
+    for label, number in numbers.items():
+        table[label] = number
+    return table[ids].astype(np.uint8)
+
+
+def cityscapes(root: Path) -> Layout:
+    layout = Layout(Cityscapes(root=str(root)), unknown_id=77)
+    numbers = dict(enumerate((7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)))
+    for split, cities in (("train", ("aachen", "bochum")), ("val", ("lindau",)), ("test", ("berlin",))):
+        for seed, city in enumerate(cities):
+            name = f"{city}_000000_000019"
+            image = save(noise(seed), root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
+            if split == "test":
+                layout.add(split, name, image, None, None)
+                continue
+            ids, folder = blocks(seed, 19), root / "gtFine" / split / city
+            labels = save(relabel(ids, numbers, ignored=3 if seed else 255), folder / f"{name}_gtFine_labelIds.png")
+            save(noise(0), folder / f"{name}_gtFine_color.png")
+            layout.add(split, name, image, labels, ids)
+    return layout
+
+
+def pascal_context(root: Path) -> Layout:
+    layout = Layout(PascalContext(root=str(root)), unknown_id=60)
+    lists = root / "ImageSets" / "SegmentationContext"
+    lists.mkdir(parents=True)
+    for split, names in (("train", ("2008_000002", "2008_000003")), ("val", ("2008_000007",))):
+        for seed, name in enumerate(names):
+            ids = blocks(seed, 59)
+            image = save(noise(seed), root / "JPEGImages" / f"{name}.jpg")
+            raw = relabel(ids, {i: i + 1 for i in range(59)}, ignored=0)
+            layout.add(split, name, image, save(raw, root / "SegmentationClassContext" / f"{name}.png"), ids)
+        (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
+    save(noise(9), root / "JPEGImages" / "2009_000001.jpg")  # of VOC, but in neither list
+    return layout
+
+
+def coco_numbers() -> dict[int, int]:
+    unused = {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}
+    return dict(enumerate(number for number in range(182) if number not in unused))
+
+
+def coco_stuff(root: Path) -> Layout:
+    layout = Layout(CocoStuff(root=str(root)), unknown_id=11)
+    for split, names in (("train", ("000000000009", "000000000025")), ("val", ("000000000139",))):
+        for seed, name in enumerate(names):
+            ids = blocks(seed, 171)
+            image = save(noise(seed), root / "images" / f"{split}2017" / f"{name}.jpg")
+            raw = relabel(ids, coco_numbers(), ignored=255)
+            layout.add(split, name, image, save(raw, root / "stuffthingmaps" / f"{split}2017" / f"{name}.png"), ids)
+    return layout
+
+
+def ade20k(root: Path) -> Layout:
+    layout = Layout(Ade20k(root=str(root)), unknown_id=151)
+    for split, part in (("train", "training"), ("val", "validation")):
+        for seed in range(2):
+            name, ids = f"ADE_{split}_{seed:08d}", blocks(seed, 150)
+            image = save(noise(seed), root / "images" / part / f"{name}.jpg")
+            raw = relabel(ids, {i: i + 1 for i in range(150)}, ignored=0)
+            layout.add(split, name, image, save(raw, root / "annotations" / part / f"{name}.png"), ids)
+    return layout
+
+
+def folder(root: Path) -> Layout:
+    layout = Layout(Folder(root=str(root)), unknown_id=9)
+    (root / "classes.yaml").write_text("[soil, crop, weed]\n")
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for seed in range(count):
+            name, ids = f"{split}-{seed}", blocks(seed, 3)
+            image = save(noise(seed), root / "images" / split / f"{name}.jpg")
+            labels = None if split == "test" else save(ids, root / "labels" / split / f"{name}.png")
+            layout.add(split, name, image, labels, None if split == "test" else ids)
+    return layout
+
+
+BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
+    Ade20k: ade20k,
+    Camvid: camvid,
+    Cityscapes: cityscapes,
+    CocoStuff: coco_stuff,
+    Folder: folder,
+    PascalContext: pascal_context,
+    Synthetic: drawn,
+}

@@ -1,7 +1,16 @@
 """From files to batches: label tables, data sets, transforms, the order of samples."""
 
 from pixelcontrast.data.counting import ClassCounts, count_classes
-from pixelcontrast.data.datasets import Camvid, DataSet, Synthetic
+from pixelcontrast.data.datasets import (
+    Ade20k,
+    Camvid,
+    Cityscapes,
+    CocoStuff,
+    DataSet,
+    Folder,
+    PascalContext,
+    Synthetic,
+)
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader, training_loader
 from pixelcontrast.data.options import DataCard, DataOptions, describe
@@ -10,13 +19,18 @@ from pixelcontrast.data.transforms import normalize
 
 __all__ = [
     "IGNORE_INDEX",
+    "Ade20k",
     "Camvid",
+    "Cityscapes",
     "ClassCounts",
+    "CocoStuff",
     "DataCard",
     "DataOptions",
     "DataSet",
     "EvaluationSample",
+    "Folder",
     "LabelSpace",
+    "PascalContext",
     "SegmentationDataset",
     "Synthetic",
     "count_classes",

@@ -7,6 +7,7 @@ need.
 from __future__ import annotations
 
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 from pixelcontrast.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LABEL_SUFFIXES = (".png", ".mat")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY = 0
 _ID_MODES = ("1", "L", "P", "I", "I;16", "LA")
@@ -40,12 +42,16 @@ def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
 def read_labels(path: Path) -> Integer[Tensor, "H W"]:
     """Read label ids as they are stored, in grey or palette PNGs of 1 to 16 bits; a palette gives ids, not its colours.
 
+    A MATLAB file is read as COCO-Stuff's 10k release stores labels, in its matrix S.
+
     Returns:
         uint8, or int32 for a 16-bit file.
 
     Raises:
         DataError: If the file is missing, truncated, no image, or holds colours.
     """
+    if path.suffix == ".mat":
+        return _read_matrix(path)
     image = _decode(path)
     if image.mode not in _ID_MODES:
         raise DataError(
@@ -60,6 +66,18 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
     depth = _grey_bits(path)
     # Decoders stretch grey of 2 and 4 bits to 0..255; ids must come back as they were.
     return ids // (255 // (2**depth - 1)) if depth in (2, 4) else ids
+
+
+def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
+    from scipy.io import loadmat  # type: ignore[import-untyped]  # half a second to import, for one data set
+
+    try:
+        matrix = loadmat(str(path), variable_names=["S"])["S"]
+    except KeyError as error:
+        raise DataError(f"{path}: expected a MATLAB file with a matrix S of label ids; it has none") from error
+    except (OSError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
+        raise DataError(_why_unreadable(path, error)) from error
+    return torch.from_numpy(matrix.astype(np.int32))
 
 
 def _decode(path: Path) -> Image.Image:

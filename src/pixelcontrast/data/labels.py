@@ -48,11 +48,6 @@ class LabelSpace:
         return table[labels.long()].permute(2, 0, 1).contiguous()
 
 
-def label_space(table: Mapping[str, Color]) -> LabelSpace:
-    """Make a label space of a table from name to colour, in its order."""
-    return LabelSpace(tuple(table), tuple(table.values()))
-
-
 def raw_id_table(mapping: Mapping[int, int]) -> UInt8[Tensor, " 256"]:
     """Tabulate what the ids in a data set's files mean: `mapping` holds raw id -> class id or `IGNORE_INDEX`.
 
@@ -63,38 +58,3 @@ def raw_id_table(mapping: Mapping[int, int]) -> UInt8[Tensor, " 256"]:
     for raw, label in mapping.items():
         table[raw] = label
     return table
-
-
-# The order of the SegNet split's ids (Badrinarayanan et al., TPAMI 2017), the colours of the original labels
-# (Brostow et al., "Semantic object classes in video", PRL 2009).
-CAMVID = label_space(
-    {
-        "sky": (128, 128, 128),
-        "building": (128, 0, 0),
-        "pole": (192, 192, 128),
-        "road": (128, 64, 128),
-        "pavement": (60, 40, 222),
-        "tree": (128, 128, 0),
-        "sign": (192, 128, 128),
-        "fence": (64, 64, 128),
-        "car": (64, 0, 128),
-        "pedestrian": (64, 64, 0),
-        "cyclist": (0, 128, 192),
-    }
-)
-
-SYNTHETIC = label_space(
-    {
-        "sky": (112, 176, 224),
-        "building": (150, 96, 84),
-        "road": (120, 88, 140),
-        "pavement": (226, 140, 200),
-        "tree": (92, 142, 58),
-        "car": (36, 62, 168),
-        "person": (220, 42, 66),
-        "pole": (172, 172, 172),
-        "sign": (250, 206, 44),
-        "cyclist": (132, 24, 44),
-        "fence": (206, 166, 120),
-    }
-)

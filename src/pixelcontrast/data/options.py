@@ -125,10 +125,14 @@ class DataCard:
 def describe(options: type[DataOptions]) -> DataCard:
     """Describe a data set without touching its files, from its docstring and label table."""
     defaults = options()
+    try:
+        classes = defaults.label_space.names
+    except DataError:
+        classes = ()
     return DataCard(
         name=str(getattr(defaults, "name")),  # noqa: B009 - the field is each data set's own Literal
         summary=(inspect.getdoc(options) or "").split("\n")[0],
         layout=options.layout(),
         splits=options.splits,
-        classes=defaults.label_space.names,
+        classes=classes,
     )

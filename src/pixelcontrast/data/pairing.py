@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pixelcontrast.data.decoding import IMAGE_SUFFIXES
+from pixelcontrast.data.decoding import IMAGE_SUFFIXES, LABEL_SUFFIXES
 from pixelcontrast.data.sources import Pair
 from pixelcontrast.errors import DataError
 
@@ -29,22 +29,49 @@ def pair_by_stem(images: Path, labels: Path, *, layout: str) -> list[Pair]:
     return [Pair(path, labels_by_stem[stem], stem) for stem, path in by_stem.items()]
 
 
-def files_by_stem(folder: Path, *, layout: str) -> dict[str, Path]:
-    """List the image files of a folder by stem, sorted.
+def pair_by_list(names: Path, *, images: Path, labels: Path, layout: str) -> list[Pair]:
+    """Pair the images that a text file names, a stem a line, with their labels, in the file's order.
 
     Raises:
-        DataError: If the folder is missing or holds no image file, or two files share a stem.
+        DataError: If the list or a folder is missing, the list is empty, or a name has no image or no labels.
+    """
+    if not names.is_file():
+        require_folder(names.parent, layout=layout)
+        raise DataError(
+            f"{names}: no such file; expected {layout}. In {names.parent} there is {contents(names.parent)}"
+        )
+    stems = names.read_text().split()
+    if not stems:
+        raise DataError(f"{names}: expected the names of images, one a line, got an empty file")
+    found = []
+    for folder, suffixes in ((images, IMAGE_SUFFIXES), (labels, LABEL_SUFFIXES)):
+        by_stem = files_by_stem(folder, layout=layout, suffixes=suffixes)
+        missing = [stem for stem in dict.fromkeys(stems) if stem not in by_stem]
+        if missing:
+            raise DataError(
+                f"{folder}: {len(missing)} of {len(stems)} names in {names} have no file: {some(missing)}; "
+                "add the files or take the names off the list"
+            )
+        found.append(by_stem)
+    return [Pair(found[0][stem], found[1][stem], stem) for stem in stems]
+
+
+def files_by_stem(folder: Path, *, layout: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """List the files of a folder that have one of the suffixes by stem, sorted.
+
+    Raises:
+        DataError: If the folder is missing or holds no such file, or two files share a stem.
     """
     require_folder(folder, layout=layout)
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
         if path.stem in found:
             raise DataError(f"{folder}: {found[path.stem].name} and {path.name} have the same stem; remove one")
         found[path.stem] = path
     if not found:
-        kinds = ", ".join(IMAGE_SUFFIXES)
+        kinds = ", ".join(suffixes)
         raise DataError(f"{folder}: expected image files ({kinds}), got {contents(folder)}. The layout is {layout}")
     return found
 

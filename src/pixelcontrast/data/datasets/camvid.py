@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pixelcontrast.data.labels import CAMVID, IGNORE_INDEX, LabelSpace, raw_id_table
+from pixelcontrast.data.label_tables import CAMVID
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import pair_by_stem
 from pixelcontrast.data.sources import Cached, PairedFiles, SegmentationDataset

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pixelcontrast.data.labels import IGNORE_INDEX, SYNTHETIC, LabelSpace, raw_id_table
+from pixelcontrast.data.label_tables import SYNTHETIC
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import pair_by_stem
 from pixelcontrast.data.scenes.composition import draw_scene

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelcontrast.data.labels import SYNTHETIC
+from pixelcontrast.data.label_tables import SYNTHETIC
 from pixelcontrast.data.scenes.canvas import (
     HEIGHT,
     WIDTH,
@@ -56,7 +56,7 @@ def draw_light(generator: np.random.Generator) -> Light:
         "dusk": (rgb(70, 78, 130), rgb(224, 150, 140), (0.72, 0.68, 0.84), 0.15, 0.5),
         "fog": (rgb(196, 200, 202), rgb(214, 216, 216), (0.9, 0.92, 0.94), 0.0, 1.6),
     }
-    kind = generator.choice(list(kinds), p=[0.42, 0.24, 0.2, 0.08, 0.06])
+    kind = generator.choice(list(kinds), p=[0.45, 0.25, 0.2, 0.05, 0.05])
     zenith, low, ambient, sun, haze = kinds[kind]
     shift = generator.normal(0, 0.025, 3).astype(np.float32)
     return Light(
@@ -144,9 +144,16 @@ def draw_ground(canvas: Canvas, camera: Camera, street: Street, generator: np.ra
 
 def _ground_colors(generator: np.random.Generator) -> tuple[Array, Array, Array]:
     """Colours of road, pavement and verge; road and pavement are often alike, and told apart by where they lie."""
-    grey = generator.uniform(84, 132)
+    grey = generator.uniform(76, 118)
     asphalt = rgb(grey, grey, grey) * (1 + generator.normal(0, 0.02, 3).astype(np.float32))
-    slabs = [rgb(186, 172, 152), rgb(176, 172, 166), rgb(186, 142, 118), rgb(196, 182, 164), asphalt * 1.04]
+    slabs = [
+        rgb(198, 180, 156),
+        rgb(188, 182, 172),
+        rgb(196, 146, 120),
+        rgb(206, 190, 168),
+        rgb(190, 160, 134),
+        asphalt * 1.04,
+    ]
     slab = pick(slabs, generator)
     verges = [rgb(104, 134, 70), rgb(122, 140, 80), rgb(146, 140, 130)]
     return asphalt, slab, verges[int(generator.integers(3))]

@@ -179,19 +179,19 @@ def _paint_details(color: Array, house: House, u: Array, v: Array, wide: Array, 
 
 def paint_fence(canvas: Canvas, plane: Plane, start: float, stop: float, generator: np.random.Generator) -> None:
     """Paint a fence: railings that are seen through, planks, or a low wall of a house's bricks."""
-    top = generator.uniform(0.9, 1.7)
+    top = generator.uniform(1.0, 1.8)
     stencil = cut([plane.quad(start, stop, 0, top)])
     if stencil is None:
         return
     u, v, z, wide = plane.coordinates(*stencil.grid())
     high = z / plane.camera.focal
-    kind = generator.choice(["railing", "planks", "wall"], p=[0.5, 0.3, 0.2])
+    kind = generator.choice(["railing", "planks", "wall"], p=[0.4, 0.45, 0.15])
     rough = 1 + 0.25 * (canvas.texture(u * 9, v * 9) - 0.5)
     bars = np.ones_like(v)
     if kind == "railing":
         shade = rgb(*([generator.uniform(40, 90)] * 3)) if generator.random() < 0.7 else rgb(214, 214, 210)
         rails = np.maximum(band(v, top - 0.12, top + 1, high), band(v, 0.12, 0.22, high))
-        rods = np.maximum(band(u % 0.3, 0, 0.07, wide), band(u % 2.4, 0, 0.16, wide))
+        rods = np.maximum(band(u % 0.3, 0, 0.1, wide), band(u % 2.4, 0, 0.16, wide))
         bars = np.maximum(rails, rods)
         bars = np.maximum(bars, 0.3 * np.clip(wide / 0.3, 0, 1))
     elif kind == "planks":

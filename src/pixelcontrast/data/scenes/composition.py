@@ -32,7 +32,7 @@ from pixelcontrast.data.scenes.people import paint_cyclist, paint_person
 
 Thing = Callable[..., None]
 # Expected number of things in a scene: with NOISE, what makes the data set hard.
-MEAN_PEOPLE, MEAN_DRIVING, MEAN_CYCLISTS, MEAN_SIGNS, MEAN_BINS = 8.0, 1.2, 2.0, 3.0, 0.5
+MEAN_PEOPLE, MEAN_DRIVING, MEAN_CYCLISTS, MEAN_SIGNS, MEAN_BINS = 13.0, 1.2, 4.0, 5.0, 0.4
 FENCE_CHANCE, TREE_CHANCE, PARKING_CHANCE, BOLLARD_CHANCE, BONNET_CHANCE = 0.9, 0.5, 0.5, 0.4, 0.25
 NOISE = (0.004, 0.022)  # range of the standard deviation of pixel noise, 0..1
 LAST = 95.0  # metres ahead where the street ends
@@ -108,7 +108,7 @@ class Planner:
             length = generator.uniform(6, 16)
             if crossing is not None and z + length > crossing[0] and z < sum(crossing):
                 z, length = sum(crossing), generator.uniform(6, 16)
-            setback = generator.uniform(1.5, 6) if generator.random() < 0.4 else generator.uniform(0, 0.4)
+            setback = generator.uniform(1.5, 6) if generator.random() < 0.6 else generator.uniform(0, 0.4)
             if generator.random() >= green:
                 house = draw_house(self.stream(), low=low, high=high)
                 self._build(house, side * (self._wall(side) + setback), z, z + length)
@@ -129,12 +129,12 @@ class Planner:
             self.stand(paint_lamp, kerb + side * 0.5, z)
         for thing, mean in ((paint_sign, MEAN_SIGNS), (paint_bin, MEAN_BINS)):
             for _ in range(generator.poisson(mean / 2)):
-                self.stand(thing, kerb + side * generator.uniform(0.4, 1.0), self.depth(6, 40))
+                self.stand(thing, kerb + side * generator.uniform(0.4, 1.0), self.depth(6, 32))
         if generator.random() < BOLLARD_CHANCE / 2:
             for z in np.arange(generator.uniform(5, 9), 30, 2.2):
                 self.stand(paint_bollard, kerb + side * 0.35, z)
         for _ in range(generator.poisson(MEAN_PEOPLE / 2)):
-            x, z = kerb + side * generator.uniform(0.4, walk), self.depth(5, 50)
+            x, z = kerb + side * generator.uniform(0.4, walk), self.depth(4.5, 36)
             self.stand(paint_person, x, z)
             if generator.random() < 0.3:
                 self.stand(paint_person, x + generator.choice([-1, 1]) * 0.6, z + 0.1)
@@ -163,7 +163,7 @@ class Planner:
             self.stand(paint_car, left + (right - left) * (lane + 0.5) / street.lanes, self.depth(8, 70))
         for _ in range(generator.poisson(MEAN_CYCLISTS)):
             x = generator.choice([left + generator.uniform(0.4, 1), right - generator.uniform(0.4, 1)])
-            self.stand(paint_cyclist, x, self.depth(5, 28))
+            self.stand(paint_cyclist, x, self.depth(4.5, 24))
         if street.zebra is not None:
             for _ in range(generator.poisson(1.5)):
                 self.stand(paint_person, generator.uniform(left, right), street.zebra + generator.uniform(0, 3))
@@ -182,7 +182,7 @@ class Planner:
 
     def _enclose(self, side: int, start: float, stop: float) -> None:
         own, plane = self.stream(), Plane(self.camera, side * self._wall(side), along=True)
-        border = paint_fence if own.random() < 0.65 else paint_hedge
+        border = paint_fence if own.random() < 0.8 else paint_hedge
         # Sorted a little nearer than the house behind it.
         self.plan.append(
             (start + 0.45 * (stop - start), lambda: border(self.canvas, plane, max(start, 1.5), stop, own))

@@ -11,6 +11,7 @@ CLOTHES = [
     rgb(188, 48, 44), rgb(40, 62, 120), rgb(54, 54, 60), rgb(228, 224, 214), rgb(222, 178, 60), rgb(64, 120, 84),
     rgb(130, 130, 134), rgb(110, 84, 66), rgb(206, 130, 150), rgb(92, 142, 176), rgb(34, 36, 42), rgb(176, 160, 136),
 ]  # fmt: skip
+SPORTSWEAR = [rgb(240, 150, 40), rgb(214, 228, 60), rgb(236, 92, 52), rgb(80, 200, 220)]
 SKIN = [rgb(236, 198, 170), rgb(208, 160, 124), rgb(160, 110, 80), rgb(104, 70, 52)]
 COARSE_SCALE = 7.0  # pixels a metre below which details and shadows are left out
 HAIR = [rgb(40, 30, 26), rgb(90, 62, 40), rgb(190, 150, 90), rgb(150, 146, 142)]
@@ -112,7 +113,7 @@ def paint_cyclist(canvas: Canvas, camera: Camera, generator: np.random.Generator
 
 def _paint_from_behind(sketch: Sketch, generator: np.random.Generator) -> None:
     label = ID["cyclist"]
-    shirt, trousers = pick(CLOTHES, generator), pick(CLOTHES, generator)
+    shirt, trousers = pick(SPORTSWEAR + CLOTHES[:4], generator), pick(CLOTHES, generator)
     metal = rgb(36, 36, 40)
     sketch.shadow(0.35, 1.4)
     sketch.disc(0, 0.34, 0.045, 0.34, metal, label)
@@ -130,7 +131,7 @@ def _paint_from_behind(sketch: Sketch, generator: np.random.Generator) -> None:
 def _paint_from_aside(sketch: Sketch, generator: np.random.Generator) -> None:
     label = ID["cyclist"]
     ahead = float(generator.choice([-1, 1]))
-    shirt, trousers = pick(CLOTHES, generator), pick(CLOTHES, generator)
+    shirt, trousers = pick(SPORTSWEAR + CLOTHES[:4], generator), pick(CLOTHES, generator)
     metal, frame = rgb(34, 34, 38), pick(CLOTHES, generator)
     sketch.shadow(0.8, 1.4)
     for center in (-0.52, 0.52):

@@ -1,0 +1,92 @@
+"""Cityscapes, read from its downloaded archives: label ids are mapped to the 19 evaluated classes on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pixelcontrast.data.label_tables import CITYSCAPES
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
+from pixelcontrast.data.options import DataOptions
+from pixelcontrast.data.pairing import check_complete, contents, require_folder
+from pixelcontrast.data.sources import Cached, Pair, PairedFiles, SegmentationDataset
+from pixelcontrast.errors import DataError
+
+# The label id of each class, as a submission to the test server needs them back.
+LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+NUM_LABEL_IDS = 34
+_IMAGE_END = "_leftImg8bit.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cityscapes(DataOptions):
+    """Cityscapes: 2975 train, 500 val and 1525 test images of 50 cities at 1024x2048, 19 classes.
+
+    Layout: leftImg8bit/{train,val,test}/CITY/*_leftImg8bit.png beside
+    gtFine/{train,val}/CITY/*_gtFine_labelIds.png (or _labelTrainIds.png), and gtCoarse likewise.
+
+    Of the 34 label ids 15 are ignored, as is -1 (stored as 255), the plates of cars. The test split has no labels that
+    are public. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016.
+
+    Attributes:
+        root: The folder that holds leftImg8bit/ and gtFine/.
+        annotations: `fine`, or `coarse` polygons, which exist for the split `train_extra` (19998 images) as well.
+        label_files: `label_ids` as downloaded, or `train_ids` as cityscapesScripts makes them: 0-18, 255 ignored.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test", "train_extra")
+
+    name: Literal["cityscapes"] = "cityscapes"
+    crop_size: tuple[int, int] = (512, 1024)
+    annotations: Literal["fine", "coarse"] = "fine"
+    label_files: Literal["label_ids", "train_ids"] = "label_ids"
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The 19 classes that are evaluated, in the order of their train ids."""
+        return CITYSCAPES
+
+    def open(self, split: str) -> SegmentationDataset:
+        """Pair the images of all cities of a split with their labels."""
+        self.check_split(split)
+        if split == "train_extra" and self.annotations == "fine":
+            raise DataError("split 'train_extra' has coarse labels only; set data.annotations=coarse")
+        if self.label_files == "label_ids":
+            raw = dict.fromkeys(range(NUM_LABEL_IDS), IGNORE_INDEX) | {i: c for c, i in enumerate(LABEL_IDS)}
+            advice = "These are label ids; for files of train ids set data.label_files=train_ids"
+        else:
+            raw = {i: i for i in range(CITYSCAPES.num_classes)}
+            advice = "These are train ids; for files of label ids set data.label_files=label_ids"
+        files = PairedFiles(
+            pairs=self._pairs(self.folder(), split),
+            label_space=CITYSCAPES,
+            raw_ids=raw_id_table(raw),
+            advice=advice,
+        )
+        return Cached(files) if self.cache else files
+
+    def _pairs(self, root: Path, split: str) -> list[Pair]:
+        images = _by_city(root / "leftImg8bit" / split, _IMAGE_END, layout=self.layout())
+        if split == "test":
+            return [Pair(path, None, name) for name, path in images.items()]
+        kind = "gtFine" if self.annotations == "fine" else "gtCoarse"
+        end = "labelIds" if self.label_files == "label_ids" else "labelTrainIds"
+        labels = _by_city(root / kind / split, f"_{kind}_{end}.png", layout=self.layout())
+        check_complete(images, labels, where=root / kind / split)
+        return [Pair(path, labels[name], name) for name, path in images.items()]
+
+
+def _by_city(folder: Path, end: str, *, layout: str) -> dict[str, Path]:
+    """List the files of all cities that end in `end` by what comes before it, sorted.
+
+    Raises:
+        DataError: If there is no such folder, or no such file in it.
+    """
+    require_folder(folder, layout=layout)
+    found: Iterable[Path] = sorted(folder.glob(f"*/*{end}"))
+    named = {path.name.removesuffix(end): path for path in found}
+    if not named:
+        raise DataError(f"{folder}: expected CITY/*{end}, got {contents(folder)}. The layout is {layout}")
+    return named

@@ -1,0 +1,145 @@
+"""Your own images and labels, from two folders or a list of pairs, with the classes in a YAML file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from pixelcontrast.data.label_tables import spread_colors
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
+from pixelcontrast.data.options import DataOptions
+from pixelcontrast.data.pairing import files_by_stem, pair_by_stem
+from pixelcontrast.data.sources import Cached, Pair, PairedFiles, SegmentationDataset
+from pixelcontrast.errors import DataError
+
+_HOW_CLASSES = (
+    "expected a list of names (ids 0, 1, ...), or a mapping from name to id, "
+    "or from name to {id: 3, color: [255, 0, 0]}"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(DataOptions):
+    """Your own data: images and labels in two folders by stem, or as a CSV or JSONL of pairs, and classes.yaml.
+
+    Layout: images/{train,val,test}/ and labels/{train,val,test}/ with files of equal stems, and classes.yaml.
+
+    Labels are PNGs of ids, grey or with a palette. classes.yaml is a list of names (ids 0, 1, ...), or maps names to
+    ids: masks of 0 and 255 are `{background: 0, thing: 255}`. An id without a name is an error, unless it is ignored.
+    A test split may go without labels.
+
+    Attributes:
+        root: The folder; the paths in `pairs` are relative to it.
+        pairs: A .csv with the columns image, labels and split, or a .jsonl with these keys, instead of the two folders.
+        classes: The YAML file of classes; by default classes.yaml in `root`.
+        ignore_ids: Ids in the files that mean no class.
+        reduce_zero_label: Whether 0 in the files means no class and 1 is the first one, as in ADE20K: ids are lowered
+            by one before `classes` is looked up.
+    """
+
+    name: Literal["folder"] = "folder"
+    pairs: str | None = None
+    classes: str | None = None
+    ignore_ids: tuple[int, ...] = (IGNORE_INDEX,)
+    reduce_zero_label: bool = False
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes of `classes`, in the order of the file.
+
+        Raises:
+            DataError: If there is no such file, or it holds something else.
+        """
+        return self._read_classes()[0]
+
+    def open(self, split: str) -> SegmentationDataset:
+        """Pair the files of a split."""
+        self.check_split(split)
+        space, ids = self._read_classes()
+        shift = int(self.reduce_zero_label)
+        ignored = {*self.ignore_ids} - ({*ids} if not shift else set())
+        raw = dict.fromkeys(ignored | ({0} if shift else set()), IGNORE_INDEX)
+        table = raw_id_table(raw | {number + shift: label for label, number in enumerate(ids)})
+        path = self._classes_path()
+        files = PairedFiles(
+            pairs=self._listed(split) if self.pairs is not None else self._found(split),
+            label_space=space,
+            raw_ids=table,
+            advice=f"Give it a class in {path}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]",
+        )
+        return Cached(files) if self.cache else files
+
+    def _found(self, split: str) -> list[Pair]:
+        images, labels = self.folder() / "images" / split, self.folder() / "labels" / split
+        if split == "test" and not labels.is_dir():
+            return [Pair(path, None, stem) for stem, path in files_by_stem(images, layout=self.layout()).items()]
+        return pair_by_stem(images, labels, layout=self.layout())
+
+    def _listed(self, split: str) -> list[Pair]:
+        root = self.folder()
+        path = root / str(self.pairs)
+        pairs = []
+        for number, row in enumerate(_read_rows(path), start=1):
+            if row.get("image") is None or row.get("split") is None:
+                raise DataError(f"{path}: row {number} has {sorted(row)}; expected image, labels and split")
+            if row["split"] != split:
+                continue
+            image, labels = root / row["image"], root / row["labels"] if row.get("labels") else None
+            if labels is None and split != "test":
+                raise DataError(f"{path}: row {number} ({image.name}) has no labels; only a test split may go without")
+            for file in (image, labels):
+                if file is not None and not file.is_file():
+                    raise DataError(f"{path}: row {number} names {file}, which is not there; paths start at {root}")
+            # The path without its suffix, for images of one name may lie in several folders.
+            pairs.append(Pair(image, labels, str(Path(row["image"]).with_suffix(""))))
+        if not pairs:
+            raise DataError(f"{path}: expected rows with split {split!r}, got none; add some or choose another split")
+        return pairs
+
+    def _classes_path(self) -> Path:
+        return self.folder() / (self.classes or "classes.yaml")
+
+    def _read_classes(self) -> tuple[LabelSpace, list[int]]:
+        """The label space, and the id in the files of each class."""
+        path = self._classes_path()
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; {_HOW_CLASSES}. Write one, or set data.classes=PATH")
+        try:
+            return _classes_of(yaml.safe_load(path.read_text()))
+        except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}: {_HOW_CLASSES}; {str(error) or type(error).__name__}") from error
+
+
+def _classes_of(content: Any) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 - it is whatever the file holds
+    if isinstance(content, list):
+        content = {str(name): number for number, name in enumerate(content)}
+    if not isinstance(content, Mapping):
+        raise ValueError(f"got {type(content).__name__}")
+    entries = {str(name): dict(e) if isinstance(e, Mapping) else {"id": e} for name, e in content.items()}
+    ids = [entry["id"] for entry in entries.values()]
+    wrong = [number for number in ids if type(number) is not int or not 0 <= number <= IGNORE_INDEX]
+    if wrong or len(set(ids)) != len(ids):
+        raise ValueError(f"ids must differ and lie in 0 to {IGNORE_INDEX}, got {ids}")
+    colors = zip(entries.values(), spread_colors(len(entries)), strict=True)
+    palette = tuple((int(c[0]), int(c[1]), int(c[2])) for c in (entry.get("color", color) for entry, color in colors))
+    return LabelSpace(tuple(entries), palette), ids
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file (data.pairs); expected a .csv or .jsonl of image, labels and split")
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        if path.suffix == ".csv":
+            return list(csv.DictReader(text.splitlines()))
+        if path.suffix == ".jsonl":
+            return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
+    except (csv.Error, ValueError, TypeError) as error:
+        raise DataError(f"{path}: expected a list of image, labels and split that can be read; {error}") from error
+    raise DataError(f"{path}: expected a .csv or .jsonl file (data.pairs), got {path.suffix!r}; rename or convert it")

@@ -1,0 +1,144 @@
+"""A user's own folder: how classes are written, pairs listed, masks read, and what is said when something is off."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dataset_layouts import blocks, folder, noise, relabel, save
+from pixelcontrast.data import Folder, LabelSpace
+from pixelcontrast.errors import DataError
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Folder:
+    folder(tmp_path)
+    return Folder(root=str(tmp_path))
+
+
+def write_classes(options: Folder, text: str) -> None:
+    (options.folder() / "classes.yaml").write_text(text)
+
+
+def labels_of(options: Folder, index: int = 0) -> torch.Tensor:
+    labels = options.open("train")[index].labels
+    assert labels is not None
+    return labels
+
+
+def test_names_may_map_to_ids_in_any_order(options: Folder) -> None:
+    before = labels_of(options)
+    write_classes(options, "{weed: 2, soil: 0, crop: 1}")
+    assert options.label_space.names == ("weed", "soil", "crop")
+    moved = {0: 1, 1: 2, 2: 0, 255: 255}
+    assert labels_of(options).flatten().tolist() == [moved[i] for i in before.flatten().tolist()]
+
+
+def test_colours_may_be_given(options: Folder) -> None:
+    write_classes(options, "soil: {id: 0, color: [120, 90, 60]}\ncrop: 1\nweed: {id: 2}\n")
+    space = options.label_space
+    assert space.palette[0] == (120, 90, 60)
+    assert len(set(space.palette)) == 3
+
+
+def test_masks_of_0_and_255_are_two_classes(options: Folder) -> None:
+    for path in (options.folder() / "labels" / "train").iterdir():
+        save(relabel(blocks(0, 3), {0: 0, 1: 255}, ignored=0), path)
+    write_classes(options, "{background: 0, crack: 255}")
+    assert set(labels_of(options).unique().tolist()) == {0, 1}
+
+
+def test_palette_pngs_give_ids(options: Folder) -> None:
+    path = options.folder() / "labels" / "train" / "train-0.png"
+    before = labels_of(options)
+    with Image.open(path) as picture:
+        colored = Image.frombytes("P", picture.size, picture.tobytes())
+    colored.putpalette([value for i in range(256) for value in (255 - i, i // 2, 9)])
+    colored.save(path)
+    assert torch.equal(labels_of(options), before)
+
+
+def test_zero_may_mean_no_class(options: Folder) -> None:
+    before = labels_of(options)
+    for path in (options.folder() / "labels" / "train").iterdir():
+        with Image.open(path) as picture:
+            ids = np.asarray(picture)
+        save(np.where(ids == 255, 0, ids + 1).astype(np.uint8), path)
+    assert torch.equal(labels_of(replace(options, reduce_zero_label=True)), before)
+
+
+def test_other_ids_may_be_ignored(options: Folder) -> None:
+    write_classes(options, "[soil]")
+    with pytest.raises(DataError, match=r"label id 1 at .* expected ids 0, 255\. .*classes.yaml, or .*data.ignore_ids"):
+        labels_of(options)
+    assert set(labels_of(replace(options, ignore_ids=(1, 255))).unique().tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_pairs_may_be_listed(options: Folder, suffix: str) -> None:
+    rows = [
+        {"image": f"images/train/train-{i}.jpg", "labels": f"labels/train/train-{i}.png", "split": split}
+        for i, split in enumerate(("val", "train", "train"))
+    ]
+    text = "\n".join(json.dumps(row) for row in rows)
+    if suffix == "csv":
+        text = "\n".join(["image,labels,split"] + [",".join(row.values()) for row in rows])
+    (options.folder() / f"pairs.{suffix}").write_text(text)
+    listed = replace(options, pairs=f"pairs.{suffix}")
+    assert [listed.open("train")[i].name for i in range(2)] == ["images/train/train-1", "images/train/train-2"]
+    assert len(listed.open("val")) == 1
+    with pytest.raises(DataError, match="expected rows with split 'test', got none"):
+        listed.open("test")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "image,labels,split\nimages/gone.jpg,labels/train/train-0.png,train\n",
+            "row 1 names .*gone.jpg, which is not",
+        ),
+        ("picture,labels\na,b\n", r"row 1 has \['labels', 'picture'\]; expected image, labels and split"),
+        ("image,labels,split\nimages/train/train-0.jpg,,train\n", "row 1 .* has no labels"),
+    ],
+)
+def test_wrong_rows_are_named(options: Folder, text: str, message: str) -> None:
+    (options.folder() / "pairs.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        replace(options, pairs="pairs.csv").open("train")
+
+
+@pytest.mark.parametrize(
+    "text", ["soil", "{soil: 0, crop: 0}", "{soil: -1}", "{soil: red}", "[a, a: b", "{soil: {color: [1, 2, 3]}}", "[]"]
+)
+def test_other_classes_files_are_refused(options: Folder, text: str) -> None:
+    write_classes(options, text)
+    with pytest.raises(DataError, match=r"classes.yaml: expected a list of names .*, or a mapping from name to id"):
+        options.open("train")
+
+
+def test_missing_classes_file_says_what_to_write(options: Folder) -> None:
+    (options.folder() / "classes.yaml").unlink()
+    with pytest.raises(DataError, match=r"classes.yaml: no such file; expected a list of names"):
+        options.open("train")
+
+
+def test_image_formats_may_differ_from_file_to_file(options: Folder) -> None:
+    root = options.folder() / "images" / "train"
+    (root / "train-0.jpg").unlink()
+    save(noise(0)[..., 0], root / "train-0.png")
+    image = options.open("train")[0].image
+    assert torch.equal(image[0], image[2])
+
+
+def test_label_space_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="expected 1 to 254 classes, got 0"):
+        LabelSpace((), ())
+    with pytest.raises(ValueError, match=r"class names must differ, but \['a'\]"):
+        LabelSpace(("a", "a"), ((0, 0, 0), (1, 1, 1)))
+    with pytest.raises(ValueError, match="one colour a class: 2 names, 1 colours"):
+        LabelSpace(("a", "b"), ((0, 0, 0),))
