@@ -14,9 +14,10 @@ def test_equals_the_plain_mean_of_torch() -> None:
     torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(logits, labels, ignore_index=255))
 
 
-def test_weights_of_the_ignored_only_class_do_not_divide_by_zero() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_pixels_of_weightless_classes_alone_cost_nothing(smoothing: float) -> None:
     logits, labels = torch.randn(1, 2, 3, 3, requires_grad=True), torch.zeros(1, 3, 3, dtype=torch.int64)
-    loss = cross_entropy(logits, labels, class_weights=torch.tensor([0.0, 1.0]))
+    loss = cross_entropy(logits, labels, class_weights=torch.tensor([0.0, 1.0]), label_smoothing=smoothing)
     loss.backward()
     assert loss.item() == 0.0
     assert logits.grad is not None

@@ -28,7 +28,7 @@ def cross_entropy(
         ignore_index: Pixels of this id have no influence.
 
     Returns:
-        Nats per pixel; a zero attached to the graph if no pixel has a label (torch's mean is NaN there).
+        Nats per pixel; a zero attached to the graph if no pixel has a label or weight (torch's is NaN there).
     """
     logits = _precise(logits)
     weights = None if class_weights is None else class_weights.to(logits)
@@ -37,7 +37,8 @@ def cross_entropy(
     )
     valid = labels != ignore_index
     mass = valid.sum() if weights is None else (weights[labels.where(valid, 0)] * valid).sum()
-    return total / mass.where(mass > 0, 1)
+    # Label smoothing leaves a total even where every labelled pixel's class weighs nothing; it has no mean.
+    return total * (mass > 0) / mass.where(mass > 0, 1)
 
 
 def ohem_cross_entropy(
