@@ -143,7 +143,7 @@ def test_loss_and_gradient_equal_eq_3_over_the_mined_keys(
     if path == "any device":
         monkeypatch.setattr(mined, "mine_on_cpu", mine_anywhere)
         monkeypatch.setattr(mined, "add_rows_on_cpu", mined._add_rows)
-    n, sizes = 15, (30, 600)
+    n, sizes = 15, (30, 600)  # with 13 keys an anchor, a CPU reads only those
     anchors, batch = unit(n).requires_grad_(), unit(sizes[0]).requires_grad_()
     memory = unit(sizes[1])
     labels, batch_labels, memory_labels = (torch.randint(-1, 3, (rows,)) for rows in (n, *sizes))

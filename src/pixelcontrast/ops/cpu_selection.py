@@ -224,8 +224,6 @@ def add_rows_on_cpu(sums: Tensor, weights: Tensor, rows: Tensor, sets: KeySets) 
         rows: [a k] of the memory; negative for none.
         sets: The keys.
     """
-    if not sets.memory.shape[0]:
-        return
     for total, weight, row in zip(sums, weights, rows, strict=True):
         inside = row >= 0
         total.addmv_(sets.memory.index_select(0, row[inside]).to(sums.dtype).T, weight[inside])
