@@ -175,7 +175,7 @@ def _quiet_third_parties() -> None:
     # The loader starts at the run's own step and has few workers by choice of the recipe.
     for message in (
         ".*does not have many workers.*",
-        ".*mid-epoch.*",
+        ".*ended before the epoch ended.*",
         ".*no `val_dataloader`.*",
         ".*isinstance.*treespec.*",
     ):
