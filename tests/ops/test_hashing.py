@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelcontrast.ops.hashing import hash_rows, mix, step_key
+from pixelcontrast.ops.hashing import hash_rows, mix, step_key, stream_keys
 
 INTEGERS = st.integers(min_value=-(2**40), max_value=2**64)
 
@@ -56,8 +56,14 @@ def test_each_bit_of_key_and_row_matters() -> None:
     for bit in range(63):
         same = (hash_rows(torch.tensor(1 << bit), rows) == base).sum()
         assert same < 5, bit
-    for bit in range(40):
+    for bit in range(32):
         assert (hash_rows(torch.tensor(5), rows ^ (1 << bit)) == hash_rows(torch.tensor(5), rows)).sum() < 5, bit
+
+
+def test_keys_one_bit_apart_do_not_swap_neighbours() -> None:
+    hashes, rows = hash_rows(8, torch.arange(1000)), torch.arange(1000)
+    for bit in range(10):
+        assert (hash_rows(8 ^ (1 << bit), rows ^ (1 << bit)) == hashes).sum() < 5
 
 
 def test_neighbouring_steps_streams_and_seeds_share_nothing() -> None:
@@ -68,8 +74,13 @@ def test_neighbouring_steps_streams_and_seeds_share_nothing() -> None:
     assert correlation.abs().max() < 0.08  # five standard deviations
 
 
-def test_a_seed_may_be_a_tensor() -> None:
-    key = step_key(torch.tensor(mix(7)), torch.tensor(3), 1)
-    assert key.shape == ()
-    assert 0 <= int(key) < 2**62
-    assert int(key) != int(step_key(torch.tensor(mix(8)), torch.tensor(3), 1))
+def test_numbers_and_tensors_are_the_same_key() -> None:
+    rows = torch.arange(100)
+    assert torch.equal(hash_rows(mix(5), rows), hash_rows(torch.tensor(mix(5)), rows))
+
+
+def test_streams_of_a_seed_differ_whether_it_is_a_number_or_a_tensor() -> None:
+    cpu = torch.device("cpu")
+    numbers, tensors = stream_keys(7, 3, cpu), stream_keys(torch.tensor(7), 3, cpu)
+    assert len(set(numbers)) == len({int(key) for key in tensors}) == 3
+    assert all(0 <= int(key) < 2**63 for key in (*numbers, *tensors))

@@ -8,15 +8,13 @@ from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from pixelcontrast.ops import sample_anchors
-from pixelcontrast.ops.hashing import hash_rows
-from pixelcontrast.ops.sampling import as_key, sample_regions
+from pixelcontrast.ops.hashing import hash_rows, mix
+from pixelcontrast.ops.sampling import sample_regions
 from reference import sampling as reference
-
-CPU = torch.device("cpu")
 
 
 def numbers(seed: int, stream: int, count: int, first: int = 0) -> list[int]:
-    return hash_rows(as_key(seed, stream, CPU), torch.arange(count) + first).tolist()
+    return hash_rows(mix(seed, stream), torch.arange(count) + first).tolist()
 
 
 def groups_of(labels: Tensor, num_classes: int, *, per_image: bool) -> list[int | None]:

@@ -17,7 +17,7 @@ from pixelcontrast.contrast import ranks
 from pixelcontrast.contrast.budget import check_room
 from pixelcontrast.contrast.options import MemoryOptions, Storage
 from pixelcontrast.contrast.rings import class_ranks, compact, overwrite, ring_slots
-from pixelcontrast.ops.hashing import mix, step_key
+from pixelcontrast.ops.hashing import step_key
 from pixelcontrast.ops.regions import region_means
 from pixelcontrast.ops.resize import resize_labels
 from pixelcontrast.ops.sampling import sample_regions
@@ -164,7 +164,7 @@ class MemoryBank(nn.Module):
             pixels_per_region=pixels_per_region,
             max_pixels=max_pixels,
             ignore_index=self.ignore_index,
-            seed=step_key(mix(self.seed), self.clock, 0),
+            seed=step_key(self.seed, self.clock),
             first_row=ranks.rank() * labels.numel() if self._gathers else 0,
         )
 

@@ -1,9 +1,8 @@
 """Randomness as a pure function: integer hashes of (seed, step, row) instead of a generator.
 
 A hash compiles, resumes and agrees between ranks; `torch.compile(fullgraph=True)` refuses a `Generator` argument.
-Sources: splitmix64 (Steele, Lea and Flood, OOPSLA 2014); the 32-bit mixer with constants 0x21f0aaad and 0x735a2d97
-found by Wellons' hash prospector (public domain), whose constants below 2^31 keep every product in a signed 64-bit
-integer.
+Sources: splitmix64 (Steele, Lea and Flood, OOPSLA 2014); multipliers of 32-bit hashes found by Wellons' hash prospector
+(public domain), taken below 2^31 so that every product fits a signed 64-bit integer.
 """
 
 from __future__ import annotations
@@ -30,36 +29,40 @@ def mix(seed: int, *values: int) -> int:
     return state >> 1
 
 
-def hash_rows(key: Int[Tensor, ""], rows: Int[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
+def hash_rows(key: int | Int[Tensor, ""], rows: Int[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
     """Hash each row number under a key, uniform in [0, 2^31).
 
     For one key the 32 bits behind the result are a permutation of rows below 2^32, so ties are pairs at most.
 
     Args:
-        key: Any non-negative integer below 2^63, from `mix` or `step_key`.
-        rows: Non-negative integers.
+        key: Any non-negative integer below 2^63: from `mix` where it is known, a tensor where it depends on the step.
+        rows: Non-negative integers below 2^32.
     """
-    mixed = _mix32((rows ^ (rows >> 32)) & _MASK_32 ^ (key & _MASK_32))
-    return _mix32(mixed ^ (key >> 32)) >> 1
+    # rows are stirred before the key comes in, so that keys that differ in one bit do not just swap neighbours
+    value = (rows * 0x21F0AAAD) & _MASK_32
+    value = value ^ (value >> 16) ^ (key & _MASK_32)
+    value = (value * 0x735A2D97) & _MASK_32
+    value = value ^ (value >> 15) ^ (key >> 32)
+    value = (value * 0x21F0AAAD) & _MASK_32
+    return (value ^ (value >> 16)) >> 1
 
 
-def step_key(seed: int | Int[Tensor, ""], step: Int[Tensor, ""], stream: int) -> Int[Tensor, ""]:
-    """Key of one stream of randomness in one step, in [0, 2^62), to be passed to `hash_rows`.
+def step_key(seed: int, step: Int[Tensor, ""], stream: int = 0) -> Int[Tensor, ""]:
+    """Key of one use of randomness in one step, on the step's device, in [0, 2^31).
 
     Args:
-        seed: Of the run; a tensor where a compiled graph must not be bound to its value.
-        step: Counts calls; stays on its device.
+        seed: Of the run.
+        step: Counts calls.
         stream: Which use of randomness within the step, so that two uses share nothing.
     """
-    base = torch.full_like(step, mix(seed, stream)) if isinstance(seed, int) else _combine(seed, stream)
-    return _combine(base, step)
+    return hash_rows(mix(seed, stream), step)
 
 
-def _combine(key: Tensor, value: Tensor | int) -> Tensor:
-    """A new 62-bit key from a key and an integer."""
-    rows = value if isinstance(value, Tensor) else torch.full_like(key, value)
-    high = hash_rows(key, 2 * rows)
-    return (high << RANDOM_BITS) | hash_rows(key ^ high, 2 * rows + 1)
+def stream_keys(seed: int | Int[Tensor, ""], num_streams: int, device: torch.device) -> tuple[int | Tensor, ...]:
+    """Keys of several uses of randomness under one seed: numbers if it is one, else tensors."""
+    if isinstance(seed, int):
+        return tuple(mix(seed, stream) for stream in range(num_streams))
+    return hash_rows(seed, torch.arange(num_streams, device=device)).unbind()
 
 
 def _splitmix64(state: int) -> int:
@@ -67,12 +70,3 @@ def _splitmix64(state: int) -> int:
     state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
     state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK_64
     return state ^ (state >> 31)
-
-
-def _mix32(value: Tensor) -> Tensor:
-    """A bijection on 32-bit integers held in int64."""
-    value = value ^ (value >> 16)
-    value = (value * 0x21F0AAAD) & _MASK_32
-    value = value ^ (value >> 15)
-    value = (value * 0x735A2D97) & _MASK_32
-    return value ^ (value >> 15)

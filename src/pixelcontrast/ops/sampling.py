@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from pixelcontrast.ops.hashing import RANDOM_BITS, hash_rows, step_key
+from pixelcontrast.ops.hashing import RANDOM_BITS, hash_rows, stream_keys
 
 AnchorGroups = Literal["class", "image_class"]
 
@@ -62,7 +62,7 @@ def sample_anchors(
     groups, valid = pixel_groups(labels, num_classes=num_classes, ignore_index=ignore_index, per_image=group != "class")
     easy = (predictions == labels).flatten()
     room = min(anchors_per_class * num_groups, max_anchors)
-    hard_key, fill_key, group_key = (as_key(seed, stream, labels.device) for stream in range(3))
+    hard_key, fill_key, group_key = stream_keys(seed, 3, labels.device)
 
     order, bounds = grouped_order(2 * groups + easy, valid, hard_key, num_groups=2 * num_groups)
     counts = bounds[2::2] - bounds[:-1:2]
@@ -112,7 +112,7 @@ def sample_regions(
     groups, valid = pixel_groups(labels, num_classes=num_classes, ignore_index=ignore_index, per_image=True)
     most = num_groups * pixels_per_region if max_pixels is None else max_pixels
     room = min(num_groups * pixels_per_region, labels.numel(), most)
-    key, group_key = (as_key(seed, stream, labels.device) for stream in range(2))
+    key, group_key = stream_keys(seed, 2, labels.device)
     rows = torch.arange(labels.numel(), device=labels.device) + first_row
     order, bounds = grouped_order(groups, valid, key, num_groups=num_groups, rows=rows)
     counts = bounds[1:] - bounds[:-1]
@@ -137,7 +137,7 @@ def pixel_groups(
 def grouped_order(
     groups: Int[Tensor, " p"],
     valid: Bool[Tensor, " p"],
-    key: Int[Tensor, ""],
+    key: int | Int[Tensor, ""],
     *,
     num_groups: int,
     rows: Int[Tensor, " p"] | None = None,
@@ -154,7 +154,7 @@ def grouped_order(
     return order, torch.searchsorted(values, torch.arange(num_groups + 1, device=groups.device) << RANDOM_BITS)
 
 
-def group_quotas(counts: Int[Tensor, " g"], most: int, room: int, key: Int[Tensor, ""]) -> Int[Tensor, " g"]:
+def group_quotas(counts: Int[Tensor, " g"], most: int, room: int, key: int | Int[Tensor, ""]) -> Int[Tensor, " g"]:
     """Rows that each group may give: an equal share of the room, at least one, for as many groups as have room."""
     present = counts > 0
     lot = hash_rows(key, torch.arange(counts.shape[0], device=counts.device))
@@ -170,12 +170,6 @@ def enumerate_quotas(quotas: Int[Tensor, " g"], room: int) -> tuple[Int[Tensor, 
     used = rows < ends[-1]
     groups = torch.searchsorted(ends, rows, right=True).where(used, 0)
     return groups, (rows - (ends - quotas)[groups]).where(used, -1)
-
-
-def as_key(seed: int | Tensor, stream: int, device: torch.device) -> Int[Tensor, ""]:
-    """Key of one stream of a seed, on the device, without a copy from the host."""
-    step = torch.zeros((), dtype=torch.int64, device=device)
-    return step_key(seed, step, stream)
 
 
 def _check(labels: Tensor, predictions: Tensor, anchors_per_class: int, ratio: float, max_anchors: int) -> None:
