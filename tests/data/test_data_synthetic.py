@@ -98,6 +98,6 @@ def test_every_class_occurs_and_small_ones_are_rare(tmp_path: Path) -> None:
     assert counts.absent == ()
     shares = dict(zip(counts.names, counts.shares.tolist(), strict=True))
     assert shares["road"] > 0.25
-    assert max(shares["sign"], shares["cyclist"], shares["person"]) < 0.02
+    assert max(shares[name] for name in ("sign", "cyclist", "person", "pole", "fence", "car")) < 0.05
     assert min(counts.images.tolist()) >= 10
     assert counts.ignored > 0

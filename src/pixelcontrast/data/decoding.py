@@ -69,7 +69,7 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
 
 
 def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
-    from scipy.io import loadmat  # type: ignore[import-untyped]  # half a second to import, for one data set
+    from scipy.io import loadmat  # half a second to import, for one data set
 
     try:
         matrix = loadmat(str(path), variable_names=["S"])["S"]

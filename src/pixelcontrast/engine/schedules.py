@@ -18,7 +18,7 @@ def learning_rate_factor(schedule: Poly | Cosine | Constant, max_steps: int) -> 
         progress = min(step / max_steps, 1.0)
         match schedule:
             case Poly():
-                decay = (1 - progress) ** schedule.power
+                decay = math.pow(1 - progress, schedule.power)
             case Cosine():
                 decay = schedule.final_factor + (1 - schedule.final_factor) * (1 + math.cos(math.pi * progress)) / 2
             case Constant():

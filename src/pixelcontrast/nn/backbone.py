@@ -159,7 +159,7 @@ def _check_taken(network: nn.Module, weights: dict[str, Tensor], *, source: str)
         )
 
 
-def _normalisation(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(network: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     config: Any = network.pretrained_cfg  # timm is not typed
     return tuple(config["mean"]), tuple(config["std"])
 

@@ -61,8 +61,8 @@ class SavedModel:
     num_classes: int
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
         # Where training took its first weights from is of no use to the weights that came out, and may be a path.

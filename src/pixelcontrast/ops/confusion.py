@@ -37,7 +37,7 @@ def intersection_over_union(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
 
 
 def class_accuracy(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
-    """Share of each class's pixels that are predicted rightly, 0 to 1 (recall); NaN for a class absent from the labels."""
+    """Share of each class's pixels predicted rightly, 0 to 1 (recall); NaN for a class absent from the labels."""
     return counts.diagonal().double() / counts.sum(1)
 
 

@@ -16,7 +16,7 @@ from pixelcontrast.ops.streaming import stream_contrast
 from pixelcontrast.ops.windows import KeySets, computing_dtype
 from pixelcontrast.types import PixelSet
 
-Implementation = Literal["auto", "dense", "streaming"]
+Implementation = Literal["auto", "dense", "streaming", "triton"]
 
 _SMALL = 1 << 18  # pairs; the dense form holds a few matrices of them
 
@@ -49,7 +49,9 @@ def pixel_contrast_loss(
         exclude: True where a pair counts neither as positive nor as negative; for small problems (dense only).
         own_key: The key row that is the anchor itself, a pair that counts neither way; negative for none.
         implementation: "dense" reads like the formula and can be differentiated twice; "streaming" never holds the
-            n x m matrix and computes the gradient in the forward pass; "auto" is dense where the problem is small.
+            n x m matrix and computes the gradient in the forward pass; "triton" is streaming by kernels for a GPU, in
+            the keys' dtype; "auto" is dense where the problem is small, else streaming, for no benchmark has shown yet
+            where the kernels win.
 
     Returns:
         Mean in nats over the anchors that have a positive; a zero attached to the graph if none has. An anchor with
@@ -57,8 +59,8 @@ def pixel_contrast_loss(
         classes, log(1 + |N| exp(-(1 + 1 / (C - 1)) / t)).
 
     Raises:
-        ValueError: If `temperature` is not positive, or `exclude` or `own_key` has the wrong shape, or `exclude` is
-            asked of the streaming implementation.
+        ValueError: If `temperature` is not positive, or `exclude` or `own_key` has the wrong shape, or the
+            implementation cannot do what is asked: `exclude` is for dense, float64 not for triton.
 
     float16 and bfloat16 are computed in float32, autocast or not. Memory: dense holds several n x m matrices; streaming
     one of 1024 columns. Cost: on a CPU about two products of n x m x d, four if keys receive gradient.
@@ -73,7 +75,8 @@ def pixel_contrast_loss(
     keys_set = PixelSet(keys, key_labels)
     batch, memory = (keys_set, None) if keys.requires_grad else (None, keys_set)
     return contrast_key_sets(
-        anchors, anchor_labels, batch, memory, temperature=temperature, own_key=own_key, mining="all"
+        anchors, anchor_labels, batch, memory,
+        temperature=temperature, own_key=own_key, mining="all", implementation=implementation,
     )  # fmt: skip
 
 
@@ -90,6 +93,7 @@ def contrast_key_sets(
     negatives_per_anchor: int = 2048,
     pool_share: float = 0.1,
     seed: int | Int[Tensor, ""] = 0,
+    implementation: Literal["auto", "streaming", "triton"] = "auto",
 ) -> Float[Tensor, ""]:
     """Eq. 3 against in-batch keys and a memory at once, mined or not: one operator, and no key is copied.
 
@@ -109,14 +113,15 @@ def contrast_key_sets(
         negatives_per_anchor: K-.
         pool_share: Of `semi_hard`.
         seed: Of the draw.
+        implementation: Of mining "all", as for `pixel_contrast_loss`; the others have one.
 
     Returns:
         As `pixel_contrast_loss`.
 
     Raises:
-        ValueError: If a number is outside its range, or `own_key` has another shape.
+        ValueError: As `pixel_contrast_loss` and `mine_keys`.
     """
-    _check(temperature, anchors, anchors, None, own_key, "streaming")
+    _check(temperature, anchors, anchors, None, own_key, implementation)
     dtype = computing_dtype(anchors, anchors if batch is None else batch.embeddings)
     if memory is not None and memory.embeddings.dtype == torch.float64:
         dtype = torch.float64
@@ -131,7 +136,8 @@ def contrast_key_sets(
     temperature = temperature.to(anchors.device, dtype)
     anchors, anchor_labels = anchors.to(dtype), anchor_labels.long()
     if mining == "all":
-        return stream_contrast(anchors, anchor_labels, sets, temperature=temperature)
+        triton = implementation == "triton"
+        return stream_contrast(anchors, anchor_labels, sets, temperature=temperature, triton=triton)
     rule = Rule(mining, positives_per_anchor, negatives_per_anchor, pool_share)
     seed = seed_tensor(seed, anchors.device)
     return contrast_mined(anchors, anchor_labels, sets, temperature=temperature, seed=seed, rule=rule)
@@ -152,6 +158,8 @@ def _check(
         raise ValueError(f"exclude must be [anchors, keys] = [{n}, {m}], got {list(exclude.shape)}")
     if exclude is not None and implementation not in {"auto", "dense"}:
         raise ValueError(f'exclude needs implementation="dense", got "{implementation}"; pass own_key instead')
+    if implementation == "triton" and torch.float64 in {anchors.dtype, keys.dtype}:
+        raise ValueError('implementation="triton" computes in float32 at most, got float64; pass "streaming" or "auto"')
     if own_key is not None and own_key.shape != (n,):
         raise ValueError(f"own_key must have one row an anchor, [{n}], got {list(own_key.shape)}")
 

@@ -1,6 +1,6 @@
-"""Resizing of images, logits and labels: the one home of interpolation and its conventions.
+"""Resizing of logits and labels: the one home of interpolation and its conventions.
 
-Pixels are areas: `align_corners=False` everywhere, and labels take the class at the centre of the new pixel ("nearest-exact").
+Pixels are areas: `align_corners=False` everywhere; labels take the class at the centre of the new pixel (nearest-exact).
 """
 
 from __future__ import annotations
@@ -18,13 +18,6 @@ def resize_logits(logits: Float[Tensor, "b k h w"], size: Sequence[int]) -> Floa
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def resize_image(image: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tensor, "b c H W"]:
-    """Bring an image to `size` (height, width) bilinearly, antialiased when it shrinks."""
-    if tuple(image.shape[-2:]) == tuple(size):
-        return image
-    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def resize_labels(labels: Integer[Tensor, "b *grid"], size: Sequence[int]) -> Integer[Tensor, "b *new_grid"]:

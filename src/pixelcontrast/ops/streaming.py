@@ -4,17 +4,18 @@ Backward scales what forward stored and reads no key, so a memory may be written
 torch.compile holds one node for it, whatever the number of keys.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pixelcontrast.ops.cpu_streaming import stream_on_cpu
-from pixelcontrast.ops.windows import WINDOW, KeySets, Stream, Window, Windows
+from pixelcontrast.ops.windows import FixedWindows, KeySets, Stream
 
 
-def stream_contrast(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, temperature: Tensor) -> Tensor:
+def stream_contrast(
+    anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, temperature: Tensor, triton: bool = False
+) -> Tensor:
     """Eq. 3 against every key; scalar. Gradients flow into anchors, batch keys and temperature, never into the memory.
 
     Args:
@@ -22,11 +23,12 @@ def stream_contrast(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, te
         anchor_labels: [n] int64, negative for a row that is not there.
         sets: The keys; those of the batch in the anchors' dtype.
         temperature: Scalar in the anchors' dtype.
+        triton: Whether by the kernels of `kernels.contrast`.
     """
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (anchors, sets.batch, temperature))
     loss: Tensor = _stream(
         anchors, anchor_labels, sets.batch, sets.batch_labels, sets.memory.detach(), sets.memory_labels, temperature,
-        sets.own_key, gradient=wanted, batch_gradient=wanted and sets.batch.requires_grad,
+        sets.own_key, triton=triton, gradient=wanted, batch_gradient=wanted and sets.batch.requires_grad,
     )[0]  # fmt: skip
     return loss
 
@@ -42,11 +44,14 @@ def _stream(
     temperature: Tensor,
     own_key: Tensor | None,
     *,
+    triton: bool,
     gradient: bool,
     batch_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss and its gradient with respect to anchors, batch keys and temperature."""
     run = stream_on_cpu if anchors.device.type == "cpu" else _stream_anywhere
+    if triton:
+        from pixelcontrast.ops.kernels.contrast import stream_on_triton as run
     sets = KeySets(batch, batch_labels, memory, memory_labels, own_key)
     with torch.autocast(anchors.device.type, enabled=False):
         # rows that are not there may hold anything, even NaN, which a weight of 0 would not undo
@@ -61,24 +66,10 @@ def _stream_anywhere(
     """As `stream_on_cpu`, for a device that must not be waited for: shapes depend on no value."""
     own = sets.own_rows()
     return Stream(anchors, anchor_labels, sets.count_positives(anchor_labels), gradient).run(
-        _fixed_windows(sets.batch, sets.batch_labels, anchors, own[0]),
-        _fixed_windows(sets.memory, sets.memory_labels, anchors, own[1]),
+        FixedWindows(sets.batch, sets.batch_labels, anchors, own[0]),
+        FixedWindows(sets.memory, sets.memory_labels, anchors, own[1]),
         sets.batch if batch_gradient else None,
     )
-
-
-def _fixed_windows(keys: Tensor, labels: Tensor, anchors: Tensor, own_key: Tensor | None) -> Windows:
-    """Windows in the order of the rows."""
-
-    def windows() -> Iterator[Window]:
-        for start in range(0, keys.shape[0], WINDOW):
-            rows = slice(start, start + WINDOW)
-            here = labels[rows]
-            chunk = keys[rows].to(anchors, non_blocking=True).where((here >= 0)[:, None], 0)
-            own = None if own_key is None else own_key - start
-            yield Window(rows, chunk, here, 0, anchors.shape[0], own, False)
-
-    return windows
 
 
 def shapes_of_gradients(

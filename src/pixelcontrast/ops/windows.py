@@ -62,6 +62,32 @@ class Window:
 Windows = Callable[[], Iterator[Window]]  # a pass over one set of keys
 
 
+@dataclass(frozen=True)
+class FixedWindows:
+    """Windows in the order of the rows, whose shapes depend on no value, for a device that must not be waited for.
+
+    Attributes:
+        keys: [m d], any floating dtype, any device.
+        labels: [m] on the anchors' device.
+        anchors: [n d], which give device and dtype of the computation.
+        own_key: [n] rows of this set, other numbers for none.
+    """
+
+    keys: Tensor
+    labels: Tensor
+    anchors: Tensor
+    own_key: Tensor | None
+
+    def __call__(self) -> Iterator[Window]:
+        """Go through the set once."""
+        for start in range(0, self.keys.shape[0], WINDOW):
+            rows = slice(start, start + WINDOW)
+            labels = self.labels[rows]
+            keys = self.keys[rows].to(self.anchors, non_blocking=True).where((labels >= 0)[:, None], 0)
+            own = None if self.own_key is None else self.own_key - start
+            yield Window(rows, keys, labels, 0, self.anchors.shape[0], own, False)
+
+
 @dataclass
 class Stream:
     """One evaluation of Eq. 3. Anchors that are not there must have no positives; everything is in the anchors' dtype.
