@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 import pixelcontrast
 from pixelcontrast.cli import running
 from pixelcontrast.cli.app import app
+from pixelcontrast.engine.scores import Scores
 from pixelcontrast.recipe.root import dump, load
 
 RECIPE = "synthetic/hrnet_w18_small"
@@ -57,6 +59,18 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], expected
     assert not Path("runs").exists(), "a mistake leaves nothing behind"
 
 
+def record_runs(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Stand in for training: the run folders it was asked to train in."""
+    calls: list[Path] = []
+
+    def stand_in(*_: object, run_dir: Path, **__: object) -> Scores:
+        calls.append(run_dir)
+        return Scores.from_counts(torch.eye(2, dtype=torch.int64), ("a", "b"), protocol="", images=1, step=1)
+
+    monkeypatch.setattr("pixelcontrast.engine.training.train", stand_in)
+    return calls
+
+
 def test_a_used_run_folder_is_not_overwritten() -> None:
     Path("used").mkdir()
     Path("used/file").touch()
@@ -71,16 +85,14 @@ def test_a_run_goes_on_with_its_own_recipe_only(monkeypatch: pytest.MonkeyPatch)
     result = command("train", RECIPE, "--run-dir", "used", "--resume", "--set", "seed=5")
     assert result.exit_code == 2
     assert "seed: 0, now 5" in result.stderr
-    calls: list[Path] = []
-    monkeypatch.setattr("pixelcontrast.engine.training.train", lambda *_, run_dir, **__: calls.append(run_dir))
+    calls = record_runs(monkeypatch)
     assert command("train", RECIPE, "--run-dir", "used", "--resume", "--set", "data.workers=0").exit_code == 0
     assert calls == [Path("used")]
 
 
 class TestRunFolder:
     def test_a_new_run_takes_the_next_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        calls: list[Path] = []
-        monkeypatch.setattr("pixelcontrast.engine.training.train", lambda *_, run_dir, **__: calls.append(run_dir))
+        calls = record_runs(monkeypatch)
         Path("runs", RECIPE, "1").mkdir(parents=True)
         assert command("train", RECIPE).exit_code == 0
         assert command("train", RECIPE, "--resume").exit_code == 0

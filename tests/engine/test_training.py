@@ -45,7 +45,7 @@ def test_a_run_leaves_what_a_person_needs(recipe: Recipe, tmp_path: Path) -> Non
     assert [line["step"] for line in lines if "val/mIoU" in line] == [3]
     assert {"loss/cross_entropy", "loss/contrast"} <= set(lines[0])
     assert len(list((run_dir / "pictures").glob("*.png"))) == 3
-    assert "validation after 6 steps" in printed
+    assert "validation at step 3" in printed
     loaded = Segmentor.from_pretrained(run_dir)
     assert loaded.num_classes == 11
 

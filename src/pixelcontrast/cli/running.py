@@ -11,8 +11,6 @@ import typer
 from pixelcontrast.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
-    import torch
-
     from pixelcontrast.recipe.root import Recipe
 
 RECIPE_HELP = "Name of a shipped recipe (see `pixelcontrast list`), or path of a .yaml file."
@@ -64,7 +62,8 @@ def train(
     folder = _run_folder(run_dir, runs, resume=resume)
     if resume:
         _require_same_run(folder, loaded)
-    train_recipe(loaded, recipe_text=dump(loaded), run_dir=folder, resume=resume, console=console)
+    scores = train_recipe(loaded, recipe_text=dump(loaded), run_dir=folder, resume=resume, console=console)
+    console.print(scores.table(f"validation after {scores.step} steps"))
     console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
 
 
@@ -74,30 +73,23 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
     overrides: Overrides = None,
 ) -> None:
-    """Score a run's network on a split; write RUN/scores_SPLIT.json and RUN/pictures_SPLIT/."""
+    """Score a run's network on a split; write scores.json and pictures to RUN/evaluations/SPLIT."""
     from rich.console import Console
 
     from pixelcontrast.engine.run_folder import RunFolder
-    from pixelcontrast.engine.scores import Scores
-    from pixelcontrast.engine.scoring import score_split
-    from pixelcontrast.nn.segmentor import Segmentor
+    from pixelcontrast.engine.runs import evaluate_run
     from pixelcontrast.recipe.root import load
 
     _require_data_only(overrides or [])
     folder = RunFolder(run)
-    weights = folder.require_weights()
+    folder.require_weights()
     if not folder.recipe.exists():
         raise RunError(f"{run} has no recipe.yaml, which says what data it was trained on; expected a run folder.")
     data = load(str(folder.recipe), overrides or ()).data
-    device = best_device()
-    segmentor = Segmentor.from_pretrained(weights).to(device)
-    step = Scores.load(folder.scores).step if folder.scores.exists() else 0
-    pictures = run / f"pictures_{split}"
-    scores = score_split(segmentor, data, split, device=device, step=step, pictures=pictures)
-    scores.save(run / f"scores_{split}.json")
     console = Console()
+    scores = evaluate_run(run, data, split=split)
     console.print(scores.table(f"{run}: {split}"))
-    console.print(f"scores: {run / f'scores_{split}.json'}, pictures: {pictures}", highlight=False, soft_wrap=True)
+    console.print(f"scores.json and pictures: {run / 'evaluations' / split}", highlight=False, soft_wrap=True)
 
 
 def predict(
@@ -109,17 +101,11 @@ def predict(
     output: Annotated[Path, typer.Option(help="Folder for labels, colours and overlays.", show_default=False)],
 ) -> None:
     """Predict images without labels: class ids, colours and an overlay for each."""
-    from rich.progress import track
+    from rich.console import Console
 
-    from pixelcontrast.engine.prediction import find_images, predict_images
-    from pixelcontrast.engine.run_folder import RunFolder
-    from pixelcontrast.nn.segmentor import Segmentor
+    from pixelcontrast.engine.runs import predict_run
 
-    device = best_device()
-    segmentor = Segmentor.from_pretrained(RunFolder(run).require_weights()).to(device)
-    found = find_images(images)
-    steps = track(range(len(found)), description="predict")
-    predicted = predict_images(segmentor, found, output, device=device, steps=steps)
+    predicted = predict_run(run, images, output, console=Console())
     for message in predicted.skipped:
         typer.echo(f"skipped: {message}", err=True)
     typer.echo(f"{len(predicted.written)} images predicted, {len(predicted.skipped)} skipped: {output}")
@@ -130,14 +116,6 @@ def predict(
 def recipe_title(recipe: str) -> str:
     """Folder below runs/ for a recipe: a shipped one's name, or a file's stem."""
     return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
-
-
-def best_device() -> torch.device:
-    """The accelerator that is at hand, or the CPU."""
-    import torch
-
-    device = torch.accelerator.current_accelerator(check_available=True)
-    return device if device is not None else torch.device("cpu")
 
 
 def _run_folder(run_dir: Path | None, runs: Path, *, resume: bool) -> Path:

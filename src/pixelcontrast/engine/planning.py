@@ -74,7 +74,7 @@ def _seconds_of(task: SegmentationTask, batch: Batch, *, device: torch.device) -
     started = time.perf_counter()
     loss = task.loss_of(batch, step=task.options.max_steps)[0]
     loss.backward()  # type: ignore[no-untyped-call]
-    float(loss)  # waits for the device
+    loss.item()  # waits for the device
     task.zero_grad()
     return time.perf_counter() - started
 

@@ -23,7 +23,7 @@ def best_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def evaluate_run(run_dir: Path, data: DataSet, *, split: str, console: Console) -> Scores:
+def evaluate_run(run_dir: Path, data: DataSet, *, split: str) -> Scores:
     """Evaluate a run's deployed weights on a split; scores and pictures go to `evaluations/SPLIT` in the run folder.
 
     Raises:
@@ -37,23 +37,18 @@ def evaluate_run(run_dir: Path, data: DataSet, *, split: str, console: Console) 
     scores = score_split(segmentor, data, split, device=device, step=step, pictures=place)
     place.mkdir(parents=True, exist_ok=True)
     scores.save(place / "scores.json")
-    console.print(scores.table(f"{run_dir}, {split}"))
-    console.print(f"pictures and scores.json: {place}")
     return scores
 
 
 def predict_run(run_dir: Path, inputs: Sequence[Path], output: Path, *, console: Console) -> Predicted:
-    """Predict images with a run's deployed weights; a file that cannot be read is skipped and listed.
+    """Predict images with a run's deployed weights; files that cannot be read are skipped.
 
     Raises:
         UserError: If the run has no weights, or an input is missing or holds no image.
     """
-    device = best_device()
+    weights = RunFolder(run_dir).require_weights()
     found = find_images(inputs)
-    segmentor = Segmentor.from_pretrained(RunFolder(run_dir).require_weights()).to(device)
+    device = best_device()
+    segmentor = Segmentor.from_pretrained(weights).to(device)
     steps = track(range(len(found)), description="predicting", console=console)
-    predicted = predict_images(segmentor, found, output, device=device, steps=steps)
-    console.print(f"{len(predicted.written)} images: labels/, colour/ and overlay/ in {output}")
-    for message in predicted.skipped:
-        console.print(f"skipped: {message}", style="red", highlight=False)
-    return predicted
+    return predict_images(segmentor, found, output, device=device, steps=steps)

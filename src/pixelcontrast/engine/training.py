@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions, PixelContrast
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress
-from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, step_of
+from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
 from pixelcontrast.engine.logging import JsonLinesLogger
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
 from pixelcontrast.engine.options import TrainerOptions
@@ -93,7 +93,10 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     try:
         trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning ends after an interrupt
-        console.print(f"stopped at step {trainer.global_step}; go on with the same command and --resume")
+        newest = newest_whole_checkpoint(folder.checkpoints)
+        console.print(
+            f"stopped at step {trainer.global_step}; --resume goes on from step {step_of(newest) if newest else 0}"
+        )
         raise KeyboardInterrupt from stop
     scores = score_split(
         task.segmentor, recipe.data, "val", device=task.device, step=trainer.global_step, pictures=folder.pictures
@@ -101,7 +104,6 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     if trainer.is_global_zero:
         task.segmentor.save_pretrained(run_dir)
         scores.save(folder.scores)
-        console.print(scores.table(f"validation after {scores.step} steps"))
     return scores
 
 

@@ -1,6 +1,6 @@
 """Resizing of logits and labels: the one home of interpolation and its conventions.
 
-Pixels are areas: `align_corners=False` everywhere; labels take the class at the centre of the new pixel (nearest-exact).
+Pixels are areas: `align_corners=False` everywhere; labels take the class at the new pixel's centre (nearest-exact).
 """
 
 from __future__ import annotations
