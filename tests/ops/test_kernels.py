@@ -1,0 +1,27 @@
+"""The Triton kernels equal their twins; on the CPU by Triton's interpreter, which must be chosen before import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelcontrast.ops import pixel_contrast_loss
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+def test_the_kernels_equal_the_dense_loss() -> None:
+    pytest.importorskip("triton")
+    script = Path(__file__).with_name("kernel_twins.py")
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(SOURCE)}
+    run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_float64_is_refused() -> None:
+    rows, labels = torch.ones(2, 3, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="computes in float32 at most, got float64"):
+        pixel_contrast_loss(rows, labels, rows, labels, implementation="triton")
