@@ -64,7 +64,7 @@ class Synthetic(DataOptions):
         return above.expanduser() / f"synthetic-v{VERSION}"
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Draw the scenes unless they are there: about 20 s on one core.
+        """Draw the scenes unless they are there: half a minute on one core.
 
         They are drawn beside their place and moved there when complete, so that two processes can do it at once and an
         interrupted one leaves nothing half done.

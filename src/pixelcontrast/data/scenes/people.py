@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pixelcontrast.data.scenes.backdrop import GROUND, ID
@@ -41,11 +43,19 @@ class Sketch:
 
     def limb(self, start: Point, stop: Point, width: float, color: Array, label: int | None) -> None:
         """Fill a line of some width."""
-        dx, dy = stop[0] - start[0], stop[1] - start[1]
-        length = max(float(np.hypot(dx, dy)), 1e-6)
-        nx, ny = -dy / length * width / 2, dx / length * width / 2
-        corners = [(start[0] + nx, start[1] + ny), (stop[0] + nx, stop[1] + ny)]
-        self.shape([*corners, (stop[0] - nx, stop[1] - ny), (start[0] - nx, start[1] - ny)], color, label)
+        self.limbs([(start, stop)], width, color, label)
+
+    def limbs(self, lines: Sequence[tuple[Point, Point]], width: float, color: Array, label: int | None) -> None:
+        """Fill several lines of one width at once."""
+        shapes = []
+        for start, stop in lines:
+            dx, dy = stop[0] - start[0], stop[1] - start[1]
+            length = max(float(np.hypot(dx, dy)), 1e-6)
+            nx, ny = -dy / length * width / 2, dx / length * width / 2
+            corners = [(start[0] + nx, start[1] + ny), (stop[0] + nx, stop[1] + ny)]
+            corners += [(stop[0] - nx, stop[1] - ny), (start[0] - nx, start[1] - ny)]
+            shapes.append([self.at(x, y) for x, y in corners])
+        self.canvas.fill(shapes, color, label, self.z)
 
     def shadow(self, width: float, length: float) -> None:
         """Darken the ground: an ellipse below, and in the sun a streak away from it."""
@@ -135,12 +145,11 @@ def _paint_from_aside(sketch: Sketch, generator: np.random.Generator) -> None:
     metal, frame = rgb(34, 34, 38), pick(CLOTHES, generator)
     sketch.shadow(0.8, 1.4)
     for center in (-0.52, 0.52):
-        spokes = [(center + 0.33 * np.cos(a), 0.34 + 0.33 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 17)]
-        for start, stop in zip(spokes[:-1], spokes[1:], strict=True):
-            sketch.limb(start, stop, 0.07, metal, label)
+        rim = [(center + 0.33 * np.cos(a), 0.34 + 0.33 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 17)]
+        sketch.limbs(list(zip(rim[:-1], rim[1:], strict=True)), 0.07, metal, label)
     joints = [(-0.52, 0.34), (-0.15, 0.86), (0.38, 0.86), (0.0, 0.34), (-0.52, 0.34)]
-    for a, b in zip([*joints, (0.38, 0.86)], [*joints[1:], (0.0, 0.34), (0.52, 0.34)], strict=False):
-        sketch.limb((ahead * a[0], a[1]), (ahead * b[0], b[1]), 0.06, frame, label)
+    tubes = list(zip([*joints, (0.38, 0.86)], [*joints[1:], (0.0, 0.34), (0.52, 0.34)], strict=False))
+    sketch.limbs([((ahead * a[0], a[1]), (ahead * b[0], b[1])) for a, b in tubes], 0.06, frame, label)
     sketch.limb((ahead * 0.38, 0.86), (ahead * 0.44, 1.04), 0.05, metal, label)
     knee = generator.uniform(0.62, 0.78)
     for shade, foot in ((0.8, 0.2), (1.0, 0.42)):
