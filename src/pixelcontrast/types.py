@@ -5,7 +5,7 @@ Axes: b batch, k class, d embedding, c channel, h w embedding grid, H W image, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -39,6 +39,10 @@ class Batch:
     image: Float[Tensor, "b 3 H W"]
     labels: Int[Tensor, "b H W"]
     names: tuple[str, ...]
+
+    def pin_memory(self) -> Batch:
+        """Copy to page-locked memory, from which a GPU is fed without waiting; torch's loader calls it."""
+        return replace(self, image=self.image.pin_memory(), labels=self.labels.pin_memory())
 
 
 @dataclass(frozen=True)
