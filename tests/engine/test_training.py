@@ -1,35 +1,19 @@
 """The main job for real: a run folder from a recipe, on files, with and without contrast."""
 
-import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.scores import Scores
-from pixelcontrast.engine.training import build_task, train
+from pixelcontrast.engine.training import build_task
 from pixelcontrast.errors import RunError
 from pixelcontrast.nn.segmentor import Segmentor
-from pixelcontrast.recipe.root import Recipe, dump, load
-
-
-def run(recipe: Recipe, run_dir: Path, *, resume: bool = False) -> tuple[Scores, str]:
-    console = Console(file=io.StringIO(), width=120)
-    scores = train(recipe, recipe_text=dump(recipe), run_dir=run_dir, resume=resume, console=console)
-    return scores, console.file.getvalue()
-
-
-def metrics_of(run_dir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-
-
-def shortened(recipe: Recipe, **trainer: int) -> Recipe:
-    return replace(recipe, trainer=replace(recipe.trainer, **trainer))
+from pixelcontrast.recipe.root import Recipe, load
+from training_runs import metrics_of, run, shortened
 
 
 def test_a_run_leaves_what_a_person_needs(recipe: Recipe, tmp_path: Path) -> None:
