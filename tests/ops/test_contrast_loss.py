@@ -193,11 +193,14 @@ def test_extreme_values_are_finite_and_right(implementation: str, dtype: torch.d
 @each_implementation
 def test_autocast_changes_nothing(implementation: str) -> None:
     case = problem(dtype=torch.float32)
+    inputs = (case.anchors.requires_grad_(), case.keys.requires_grad_())
     plain = case.loss(implementation)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = case.loss(implementation)
     assert mixed.dtype == torch.float32
     assert mixed.item() == plain.item()
+    for got, expected in zip(torch.autograd.grad(mixed, inputs), torch.autograd.grad(plain, inputs), strict=True):
+        assert torch.equal(got, expected)
 
 
 def test_gradient_and_its_gradient_equal_finite_differences() -> None:

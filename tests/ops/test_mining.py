@@ -162,6 +162,18 @@ def test_loss_and_gradient_equal_eq_3_over_the_mined_keys(
         torch.testing.assert_close(got, want, atol=1e-10, rtol=1e-9)
 
 
+def test_autocast_changes_nothing() -> None:
+    anchors, labels = unit(20, dtype=torch.float32).requires_grad_(), torch.randint(0, 3, (20,))
+    memory = PixelSet(unit(300, dtype=torch.float32), torch.randint(0, 3, (300,)))
+    results = []
+    for mixed in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+            loss = contrast_key_sets(anchors, labels, PixelSet(anchors, labels), memory, negatives_per_anchor=9)
+            rows = mine_keys(anchors, labels, memory.embeddings, memory.labels)[1]
+        results.append((loss, rows, torch.autograd.grad(loss, anchors)[0]))
+    assert all(torch.equal(got, expected) for got, expected in zip(*results, strict=True))
+
+
 def test_with_room_for_all_keys_mining_changes_nothing() -> None:
     anchors, labels, keys, key_labels = unit(10), torch.randint(0, 3, (10,)), unit(50), torch.randint(-1, 3, (50,))
     plain = pixel_contrast_loss(anchors, labels, keys, key_labels)
