@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pixelcontrast.data.decoding import read_image
 from pixelcontrast.engine.prediction import find_images, predict_images
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
@@ -87,8 +88,8 @@ def test_predictions_keep_names_and_sizes_and_list_what_cannot_be_read(own: Reci
     }
     assert len(predicted.skipped) == 1
     assert "torn.jpg" in predicted.skipped[0]
-    assert Image.open(tmp_path / "out" / "labels" / "deep" / "b.png").size == (47, 33)
-    assert Image.open(tmp_path / "out" / "overlay" / "a.png").size == (70, 50)
+    assert read_image(tmp_path / "out" / "labels" / "deep" / "b.png").shape == (3, 33, 47)
+    assert read_image(tmp_path / "out" / "overlay" / "a.png").shape == (3, 50, 70)
 
 
 def test_images_that_are_not_there_are_named(tmp_path: Path) -> None:
