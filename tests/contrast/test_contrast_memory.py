@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixelcontrast import MemoryBank, MemoryOptions, PixelSet
 from pixelcontrast.contrast import budget
+from pixelcontrast.contrast.rings import class_ranks, ring_slots
 from pixelcontrast.errors import UserError
 from pixelcontrast.ops.regions import unit_length
 from reference.memory import LoopMemory
@@ -50,6 +51,17 @@ def test_rings_equal_their_loop_twin(seed: int, num_classes: int, capacities: tu
     keys = bank.keys()
     assert keys.labels.tolist() == twin.labels()
     assert [tuple(row) for row in keys.embeddings.tolist()] == [row or (0.0,) * 3 for row in twin.rows()]
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=st.lists(st.integers(-2, 4), max_size=40), capacity=st.integers(0, 6), cursor=st.integers(0, 5))
+def test_no_two_rows_of_a_call_go_to_one_slot(labels: list[int], capacity: int, cursor: int) -> None:
+    """Of two writes to one place a GPU may do either last."""
+    ranked = class_ranks(torch.tensor(labels, dtype=torch.int64), 3)
+    slots = ring_slots(ranked, torch.full((3,), cursor % max(capacity, 1)), capacity)
+    for c in range(3):
+        used = slots[(ranked.labels == c) & (slots >= 0)].tolist()
+        assert len(used) == len(set(used)) == min(capacity, labels.count(c))
 
 
 @pytest.mark.parametrize("calls", [1, 3, 40])

@@ -1,6 +1,6 @@
 """Each defect of the authors' released code, by number, as a law that ours obeys.
 
-What lies outside the criterion has its test where it lies; the numbers are those of the list in docs/paper.md.
+What lies outside the criterion has its test where it lies: with the training step, the network and the recipes.
 """
 
 import ast

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
@@ -97,8 +95,10 @@ def unit_length(embeddings: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b d *g
 
 def _squares(pixels: Float[Tensor, "b d p"]) -> Float[Tensor, "b 1 p"]:
     """Squared norm of every pixel, a few channels at a time: neither a second map nor a slow walk across channels."""
-    parts = (channels.square().sum(dim=1, keepdim=True) for channels in pixels.split(16, dim=1))
-    return functools.reduce(torch.add, parts)
+    total = torch.zeros_like(pixels[:, :1])
+    for start in range(0, pixels.shape[1], 16):
+        total = total + pixels[:, start : start + 16].square().sum(dim=1, keepdim=True)
+    return total
 
 
 def _region_set(sums: Tensor, present: Tensor, num_classes: int) -> PixelSet:
