@@ -9,7 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pixelcontrast.contrast import ContrastOptions, MemoryBank, MemoryOptions, PixelContrast
+    from pixelcontrast.contrast import (
+        AttachedContrast,
+        ContrastOptions,
+        MemoryBank,
+        MemoryOptions,
+        PixelContrast,
+        Tap,
+        attach,
+    )
     from pixelcontrast.nn.segmentor import Segmentor
     from pixelcontrast.ops import pixel_contrast_loss
     from pixelcontrast.types import PixelSet, SegmentationOutput
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AttachedContrast": "pixelcontrast.contrast",
     "ContrastOptions": "pixelcontrast.contrast",
     "MemoryBank": "pixelcontrast.contrast",
     "MemoryOptions": "pixelcontrast.contrast",
@@ -24,10 +33,13 @@ _HOMES = {
     "PixelSet": "pixelcontrast.types",
     "SegmentationOutput": "pixelcontrast.types",
     "Segmentor": "pixelcontrast.nn.segmentor",
+    "Tap": "pixelcontrast.contrast",
+    "attach": "pixelcontrast.contrast",
     "pixel_contrast_loss": "pixelcontrast.ops",
 }
 
 __all__ = [
+    "AttachedContrast",
     "ContrastOptions",
     "MemoryBank",
     "MemoryOptions",
@@ -35,7 +47,9 @@ __all__ = [
     "PixelSet",
     "SegmentationOutput",
     "Segmentor",
+    "Tap",
     "__version__",
+    "attach",
     "pixel_contrast_loss",
 ]
 

@@ -1,15 +1,21 @@
 """Pixel contrast as a part one plugs in: the memory and the criterion."""
 
+from pixelcontrast.contrast.attach import attach
+from pixelcontrast.contrast.attached import AttachedContrast
 from pixelcontrast.contrast.criterion import PixelContrast, check_label_range
 from pixelcontrast.contrast.memory import MemoryBank
 from pixelcontrast.contrast.options import ContrastOptions, MemoryOptions, preset
 from pixelcontrast.contrast.statistics import gradient_norm_ratio
+from pixelcontrast.contrast.taps import Tap
 
 __all__ = [
+    "AttachedContrast",
     "ContrastOptions",
     "MemoryBank",
     "MemoryOptions",
     "PixelContrast",
+    "Tap",
+    "attach",
     "check_label_range",
     "gradient_norm_ratio",
     "preset",
