@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixelcontrast.ops import contrast_key_sets, mine_keys, mined, mining, pixel_contrast_loss
 from pixelcontrast.ops.cpu_selection import top
-from pixelcontrast.ops.selection import Rule, mine_anywhere
+from pixelcontrast.ops.selection import Mined, Rule, mine_anywhere
 from pixelcontrast.types import PixelSet
 from reference.mining import pools_by_loops
 
@@ -160,6 +160,34 @@ def test_loss_and_gradient_equal_eq_3_over_the_mined_keys(
     gradients = torch.autograd.grad(loss, (anchors, batch)), torch.autograd.grad(expected, (anchors, batch))
     for got, want in zip(*gradients, strict=True):
         torch.testing.assert_close(got, want, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [*MININGS, "all"])
+def test_absent_rows_have_no_influence_whatever_they_hold(rule: str) -> None:
+    gradients = []
+    for junk in (0.0, torch.nan):
+        torch.manual_seed(1)
+        sets = []
+        for rows in (12, 30, 400):
+            labels = torch.randint(-1, 3, (rows,))
+            sets.append(PixelSet(unit(rows).masked_fill((labels < 0)[:, None], junk), labels))
+        anchors, batch = sets[0].embeddings.requires_grad_(), sets[1].embeddings.requires_grad_()
+        temperature = torch.tensor(0.1, requires_grad=True)
+        loss = contrast_key_sets(
+            anchors, sets[0].labels, sets[1], sets[2], mining=rule, temperature=temperature, negatives_per_anchor=9
+        )
+        gradients.append(torch.autograd.grad(loss, (anchors, batch, temperature)))
+    for clean, other in zip(*gradients, strict=True):
+        assert torch.equal(clean, other)
+
+
+def test_weights_are_finite_where_there_is_no_negative() -> None:
+    none = torch.full((1, 2), -1)
+    similarity = torch.zeros(1, 2)
+    part = Mined(slice(0, 1), torch.zeros_like(none), none, similarity, similarity)
+    losses, weights = mined._weigh(part, torch.ones(()))
+    assert losses.tolist() == [0]
+    assert (weights == 0).all()
 
 
 def test_autocast_changes_nothing() -> None:
