@@ -335,6 +335,16 @@ def test_the_memory_alone_can_be_the_keys() -> None:
     assert gradient.any()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_memory_in_host_storage_or_low_precision_gives_nearly_the_same_loss(dtype: str) -> None:
+    options = {"pixels_per_class": 30, "regions_per_class": 6, "pixels_per_region": 4}
+    plain = PixelContrast(6, 4, projection="none", mining="all", memory=MemoryOptions(**options))
+    memory = MemoryOptions(**options, dtype=dtype, storage="cpu")  # type: ignore[arg-type]
+    other = PixelContrast(6, 4, projection="none", mining="all", memory=memory)
+    for seed in range(4):
+        torch.testing.assert_close(other(*batch(seed=seed)), plain(*batch(seed=seed)), rtol=0.01, atol=0.01)
+
+
 def test_strange_labels_are_named_at_the_first_call_only() -> None:
     features, labels, logits = batch()
     criterion = PixelContrast(6, 4, embedding_dim=5)

@@ -53,3 +53,11 @@ def test_channels_last_gives_the_same() -> None:
 def test_wrong_channels_are_named() -> None:
     with pytest.raises(ValueError, match="in_channels"):
         ProjectionHead(6, 4)(torch.randn(2, 5, 3, 3))
+
+
+def test_it_is_two_layers_with_a_relu_between() -> None:
+    head = ProjectionHead(6, 4)
+    rows = torch.randn(9, 6)
+    hidden = torch.relu(rows @ head.hidden.weight.T + head.hidden.bias)
+    expected = hidden @ head.out.weight.T + head.out.bias
+    torch.testing.assert_close(head(rows), expected / expected.norm(dim=1, keepdim=True))
