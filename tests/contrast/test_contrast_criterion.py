@@ -6,9 +6,9 @@ import io
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from operator_log import WAITING, OperatorLog
 from torch import Tensor
 
+from operator_log import WAITING, OperatorLog
 from pixelcontrast import ContrastOptions, MemoryOptions, PixelContrast, pixel_contrast_loss
 from pixelcontrast.contrast.criterion import ANCHORS
 from pixelcontrast.contrast.memory import pixel_rows
