@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
+from pixelcontrast.data import training_loader
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.training import build_task
 from pixelcontrast.errors import RunError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.recipe.root import Recipe, load
+from pixelcontrast.types import Batch
 from training_runs import metrics_of, run, shortened
 
 
@@ -100,3 +103,44 @@ def test_contrast_reaches_the_backbone_in_a_plain_single_process(recipe: Recipe,
     run(shortened(recipe, max_steps=1), tmp_path / "run")
     line = metrics_of(tmp_path / "run")[0]
     assert line["loss"] == pytest.approx(line["loss/cross_entropy"] + line["loss/contrast"], rel=1e-4)
+
+
+def test_figures_of_contrast_are_logged_and_the_costly_ones_rarely(recipe: Recipe, tmp_path: Path) -> None:
+    run(shortened(recipe, max_steps=20, log_every=2, checkpoint_every=50), tmp_path / "run")
+    lines = metrics_of(tmp_path / "run")
+    assert all({"contrast/floor", "contrast/memory_fill", "contrast/memory_age"} <= set(line) for line in lines)
+    assert [line["step"] for line in lines if "contrast/gradient_ratio" in line] == [19]
+    assert lines[-1]["contrast/gradient_ratio"] > 0
+    assert lines[-1]["contrast/effective_rank"] >= 1
+
+
+def test_collapsed_embeddings_are_announced_once(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixelcontrast.contrast.PixelContrast.has_collapsed", lambda _: True)
+    _, printed = run(shortened(recipe, max_steps=20), tmp_path / "run")
+    assert printed.count("collapse") == 1
+
+
+def test_a_criterion_that_is_off_cannot_stop_a_run(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the released code a NaN of contrast, multiplied by 0, still killed the warm-up (method.md, section 7, 11)."""
+    assert recipe.contrast is not None
+    monkeypatch.setattr("pixelcontrast.contrast.PixelContrast.forward", lambda *_: torch.tensor(float("nan")))
+    run(shortened(replace(recipe, contrast=replace(recipe.contrast, start_step=2)), max_steps=2), tmp_path / "run")
+    assert all(torch.tensor(line["loss"]).isfinite() for line in metrics_of(tmp_path / "run"))
+
+
+def test_runs_with_and_without_contrast_see_the_same_samples(recipe: Recipe) -> None:
+    """Defect 17: the baseline and the contrast runs of the released study were fed differently."""
+    tasks = [build_task(recipe), build_task(replace(recipe, contrast=None))]
+    batches = [next(iter(loader_of(task))) for task in tasks]
+    assert torch.equal(batches[0].image, batches[1].image)
+    assert batches[0].names == batches[1].names
+
+
+def loader_of(task: SegmentationTask) -> DataLoader[Batch]:
+    data = task.training_data
+    mean, std = task.segmentor.mean, task.segmentor.std
+    return training_loader(data.dataset, data.options, seed=data.seed, start_step=3, num_steps=4, mean=mean, std=std)

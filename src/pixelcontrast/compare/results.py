@@ -78,7 +78,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     others = [arm for arm in comparison.arms if arm != comparison.baseline]
     return {
         "recipe": comparison.recipe,
-        "overrides": list(comparison.overrides),
+        "overrides": list(shown(comparison.overrides)),
         "arms": {arm: list(changes) for arm, changes in comparison.arms.items()},
         "baseline": comparison.baseline,
         "seeds": list(comparison.seeds),
@@ -99,7 +99,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 def as_markdown(comparison: Comparison) -> str:
     """Two tables: the arms, and the classes."""
     title = f"# {comparison.recipe}: {', '.join(comparison.arms)}"
-    lines = [title, "", *(f"- every run: `--set {change}`" for change in comparison.overrides)]
+    lines = [title, "", *(f"- every run: `--set {change}`" for change in shown(comparison.overrides))]
     lines += [f"- {arm}: {' '.join(changes) or 'the recipe as it is'}" for arm, changes in comparison.arms.items()]
     lines += [f"- seeds {', '.join(map(str, comparison.seeds))}; last checkpoint; {_protocol(comparison)}"]
     lines += [
@@ -110,6 +110,11 @@ def as_markdown(comparison: Comparison) -> str:
         *_class_table(comparison),
     ]
     return "\n".join(lines) + "\n"
+
+
+def shown(overrides: Sequence[str]) -> tuple[str, ...]:
+    """`--set` as others may read it: where data lies on this machine is nobody's business and decides nothing."""
+    return tuple("data.root=PATH" if change.startswith("data.root=") else change for change in overrides)
 
 
 def class_names(comparison: Comparison) -> tuple[str, ...]:

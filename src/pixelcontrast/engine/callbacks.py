@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pixelcontrast.contrast import PixelContrast
 from pixelcontrast.engine.scores import Scores
 
 
@@ -33,6 +34,28 @@ class EvaluateEvery(Callback):
             logger.log_metrics(metrics, step=step)
         if trainer.is_global_zero:
             self.console.print(scores.table(f"validation at step {step}"))
+
+
+class WarnOfCollapse(Callback):
+    """Says once if all embeddings share one direction though their classes differ: contrast then teaches nothing."""
+
+    def __init__(self, console: Console, *, every: int) -> None:
+        self.console, self.every = console, every
+        self._said = False
+
+    def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
+        """Look every so often, for looking waits for the device."""
+        step, contrast = trainer.global_step, task.contrast
+        due = step % self.every == 0 and not self._said and trainer.is_global_zero
+        if not due or not isinstance(contrast, PixelContrast) or contrast.weight_at(step - 1) == 0:
+            return
+        if contrast.has_collapsed():
+            self._said = True
+            self.console.print(
+                f"warning: at step {step} the embeddings of all classes point one way (collapse); "
+                "lower contrast.weight or optimizer.lr, or raise contrast.temperature",
+                style="yellow",
+            )
 
 
 class ShowProgress(Callback):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pixelcontrast.contrast import PixelContrast
+from pixelcontrast.contrast import PixelContrast, gradient_norm_ratio
 from pixelcontrast.data import DataSet
 from pixelcontrast.data.loader import training_loader
 from pixelcontrast.data.sources import SegmentationDataset
@@ -79,11 +79,10 @@ class SegmentationTask(L.LightningModule):
         logged = {name: value.detach() for name, (_, value) in parts.items()}
         weight = self.contrast.weight_at(step) if self.contrast is not None else 0.0
         if self.contrast is not None and weight > 0:  # off means not computed at all
-            contrast_loss = self.contrast(output.features, batch.labels, output.logits)
-            loss = loss + weight * contrast_loss
-            logged["loss/contrast"] = contrast_loss.detach()
-            if (step + 1) % self.options.log_every == 0:  # statistics are computed when they are read
-                logged |= self._contrast_statistics()
+            contrast_loss = weight * self.contrast(output.features, batch.labels, output.logits)
+            logged["loss/contrast"] = contrast_loss.detach() / weight
+            logged |= self._contrast_statistics(contrast_loss, loss, output.features, step=step)
+            loss = loss + contrast_loss
         return loss, {"loss": loss.detach(), **logged}
 
     def _dense_parts(self, output: SegmentationOutput, labels: Tensor) -> dict[str, tuple[float, Tensor]]:
@@ -95,10 +94,18 @@ class SegmentationTask(L.LightningModule):
                 parts[f"loss/auxiliary_{term.name}"] = (weight, term(output.auxiliary_logits, labels))
         return parts
 
-    def _contrast_statistics(self) -> dict[str, Tensor]:
+    def _contrast_statistics(
+        self, contrast_loss: Tensor, dense_loss: Tensor, features: Tensor, *, step: int
+    ) -> dict[str, Tensor]:
+        """Figures of the steps that are logged, per-class ones averaged; every tenth of them the costly ones too."""
         assert self.contrast is not None
-        scalars = {name: value for name, value in self.contrast.statistics.items() if value.ndim == 0}
-        return {f"contrast/{name}": value.float() for name, value in scalars.items()}
+        if (step + 1) % self.options.log_every:
+            return {}
+        figures = {name: value.float().mean() for name, value in self.contrast.statistics.items()}
+        if (step + 1) % (10 * self.options.log_every) == 0:
+            figures["effective_rank"] = self.contrast.effective_rank()
+            figures["gradient_ratio"] = gradient_norm_ratio(contrast_loss, dense_loss, features)
+        return {f"contrast/{name}": value for name, value in figures.items()}
 
     def configure_optimizers(self) -> Any:
         """Optimiser, and its schedule stepped once per optimiser step."""

@@ -118,7 +118,7 @@ class TrainerOptions:
         channels_last: Keep maps in channels-last order, which most convolutions prefer.
         auxiliary_weight: Factor of the dense terms on the auxiliary head's logits, where the model has one.
         gradient_clip: Largest L2 norm of the gradient; null leaves it as it is.
-        sync_batch_norm: Batch statistics over all ranks.
+        sync_batch_norm: Batch statistics over all ranks; GPUs only.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions, PixelContrast
-from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress
+from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
 from pixelcontrast.engine.logging import JsonLinesLogger
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
@@ -136,6 +136,7 @@ def _trainer(
         )
     title = "cross entropy" if recipe.contrast is None else "with contrast"
     images = recipe.data.batch_size * options.accumulate
+    callbacks.append(WarnOfCollapse(console, every=10 * options.log_every))
     callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
     callbacks.append(KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints))
     try:
@@ -149,7 +150,7 @@ def _trainer(
             max_epochs=-1,
             accumulate_grad_batches=options.accumulate,
             gradient_clip_val=options.gradient_clip,
-            sync_batchnorm=options.sync_batch_norm,
+            sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
             log_every_n_steps=options.log_every,
             logger=[metrics, TensorBoardLogger(folder.path, name="tensorboard", version="")],
             callbacks=callbacks,
@@ -162,6 +163,10 @@ def _trainer(
         )
     except (ValueError, RuntimeError) as error:  # Lightning's own words say which accelerator or precision is amiss
         raise RecipeError(f"trainer: {error}") from error
+
+
+def _on_cpu(options: TrainerOptions) -> bool:
+    return options.accelerator == "cpu" or (options.accelerator == "auto" and not torch.accelerator.is_available())
 
 
 def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
