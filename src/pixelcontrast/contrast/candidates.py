@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from pixelcontrast.contrast.recording import describe, pick_tensor
 from pixelcontrast.contrast.taps import Layout, Tap, grids_of, unwrapped
 
+_PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # better attached to before them
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -100,7 +102,7 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any],
     handles = [
         module.register_forward_hook(lambda _, inputs, output, name=name: record(name, output))
         for name, module in model.named_modules()
-        if name
+        if name and not isinstance(module, _PASSING)
     ]
     try:
         model.eval()

@@ -1,0 +1,48 @@
+"""What each of two ranks does in `test_attach_ranks`; a module of its own, so that a fresh process can import it."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from attach_models import CLASSES, Network, batch
+from pixelcontrast import MemoryOptions, attach
+
+WORLD = 2
+
+
+def train(rank: int) -> dict[str, Tensor]:
+    """Three steps under DistributedDataParallel; the ranks draw different projections, and rank 1 once has no labels."""
+    torch.manual_seed(0)
+    model = Network()
+    torch.manual_seed(rank)
+    contrast = attach(
+        model, at="neck", num_classes=CLASSES, memory=MemoryOptions(pixels_per_class=9, regions_per_class=3)
+    )
+    parallel = nn.parallel.DistributedDataParallel(model)
+    optimizer = torch.optim.SGD([*parallel.parameters(), *contrast.parameters()], lr=0.1)
+    for step in range(3):
+        images, labels = batch(10 * step + rank)
+        if rank == step == 1:
+            labels = torch.full_like(labels, 255)
+        logits = parallel(images)
+        loss = nn.functional.cross_entropy(logits, labels[:, ::4, ::4], ignore_index=255, reduction="sum") + contrast(
+            labels, logits
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    gradients = {f"gradient.{name}": p.grad for name, p in contrast.named_parameters() if p.grad is not None}
+    return dict(contrast.state_dict()) | gradients
+
+
+def main(rank: int, folder: str) -> None:
+    os.environ |= {"OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    try:
+        torch.save(train(rank), Path(folder) / f"rank{rank}.pt")
+    finally:
+        dist.destroy_process_group()

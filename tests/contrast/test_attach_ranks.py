@@ -1,0 +1,17 @@
+"""Two real ranks: contrast is outside of DistributedDataParallel, and stays equal on both all the same."""
+
+from pathlib import Path
+
+import torch
+import torch.multiprocessing
+
+import attach_rank_worker
+
+
+def test_two_ranks_hold_one_projection_and_one_memory(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(attach_rank_worker.main, (str(tmp_path),), nprocs=attach_rank_worker.WORLD)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert len(first) == len(second) == 2 + 4 + 6 + 4  # counters, weights, memory, gradients
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    assert int(first["criteria.0.memory.fill"].sum()) > 0
