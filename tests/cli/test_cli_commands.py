@@ -36,7 +36,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["train", RECIPE, "--set", "data.batch_size=eight"], "data.batch_size: expected an integer, got 'eight'"),
         (["train", RECIPE, "--set", "data.batch_size=0"], "data.batch_size: expected at least 1, got 0"),
         (["train", RECIPE, "--set", "data=camvit"], "got 'camvit'. Did you mean 'camvid'?"),
-        (["train", "camvid/hrnet_w18"], "Did you mean 'camvid/hrnet_w18_small'?"),
+        (["train", "camvid/hrnet_w18_smal"], "Did you mean 'camvid/hrnet_w18_small'?"),
         (["train", "mine.yaml"], "no recipe at mine.yaml"),
         (["train", "camvid/hrnet_w18_small"], "data.root=PATH"),
         (["train", "camvid/hrnet_w18_small", "--dry-run"], "data.root=PATH"),

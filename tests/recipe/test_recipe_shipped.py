@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from pixelcontrast.recipe.kinds import hints, item, names, option_classes
 from pixelcontrast.recipe.root import Recipe, dump, load, parse, recipe_schema
 from pixelcontrast.recipe.schema import attribute_docs
 from pixelcontrast.recipe.sources import SHIPPED, find, shipped_names, summary
+from pixelcontrast.recipe.text import read
 
 PRESETS = [name for name in shipped_names() if name.startswith("contrast/")]
-WHOLE = [name for name in shipped_names() if name not in PRESETS]
+PARTS = [name for name in shipped_names() if name.startswith(("base/", "model/"))]
+WHOLE = [name for name in shipped_names() if name not in (*PRESETS, *PARTS)]
 
 
 def all_option_classes(options: type = Recipe) -> set[type]:
@@ -74,6 +77,23 @@ def test_a_preset_is_that_of_the_library_whatever_it_is_laid_on(name: str) -> No
     # start_step of `paper` is the run's own; all else is the method.
     assert load("synthetic/hrnet_w18_small", [f"base={name}"]).contrast == preset(name.removeprefix("contrast/"))
     assert load("synthetic/hrnet_w18_small", ["contrast=null", f"base={name}"]).contrast is not None
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_says_what_it_is_and_is_the_base_of_a_recipe(name: str) -> None:
+    assert summary(find(name)).endswith(".")
+    bases = [read(find(whole).text, source=whole).tree.get("base", "") for whole in WHOLE]
+    assert any(name in base for base in bases)
+
+
+@pytest.mark.parametrize("data", ["cityscapes", "pascal_context", "coco_stuff", "camvid"])
+@pytest.mark.parametrize("model", ["deeplabv3_r101", "hrnet_w48", "ocr_hrnet_w48"])
+def test_models_differ_in_the_model_alone_and_baselines_in_contrast_alone(data: str, model: str) -> None:
+    recipe, other = load(f"{data}/{model}"), load(f"{data}/hrnet_w48")
+    assert replace(recipe, model=other.model) == other
+    assert replace(recipe, contrast=None) == load(f"{data}/{model}", ["contrast=null"])
+    assert recipe.contrast is not None
+    assert recipe.contrast.memory is not None
 
 
 def test_a_preset_alone_is_no_run() -> None:
