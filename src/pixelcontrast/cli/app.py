@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import comparing, listing, running
+from pixelcontrast.cli import comparing, exporting, listing, running
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
@@ -34,13 +34,21 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Supervised pixel contrast for semantic segmentation: train, evaluate, predict, compare.",
+    help="Supervised pixel contrast for semantic segmentation: train, evaluate, predict, export, compare.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (running.train, running.evaluate, running.predict, comparing.compare, comparing.quickstart):
+_COMMANDS = (
+    running.train,
+    running.evaluate,
+    running.predict,
+    exporting.export,
+    comparing.compare,
+    comparing.quickstart,
+)
+for _command in _COMMANDS:
     app.command()(_command)
 app.command(name="list")(listing.list_parts)
 app.command()(listing.schema)

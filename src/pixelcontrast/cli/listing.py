@@ -22,12 +22,14 @@ class Part(StrEnum):
 def list_parts(
     part: Annotated[Part | None, typer.Argument(help="Only this.", show_default=False)] = None,
 ) -> None:
-    """List recipes, models, data sets and loss terms."""
+    """List recipes, models, data sets and loss terms; `models` alone also counts what some of them cost."""
     listers = {Part.RECIPES: _recipes, Part.MODELS: _models, Part.DATA: _data, Part.TERMS: _terms}
     for chosen in [part] if part else list(Part):
         typer.echo(f"{chosen}:")
         for name, text in listers[chosen]():
             typer.echo(f"  {name:26}  {text}".rstrip())
+    if part is Part.MODELS:
+        _model_costs()
 
 
 def schema(
@@ -57,6 +59,16 @@ def _models() -> list[tuple[str, str]]:
 
     heads = [(f"head: {names(head)[0]}", summary(head)) for head in option_classes(Head)]
     return [("backbone: NAME", "Any timm model with feature maps, such as hrnet_w18_small or resnet50."), *heads]
+
+
+def _model_costs() -> None:
+    from pixelcontrast.nn.costs import listed_models
+
+    typer.echo("19 classes, one image of 512x1024:")
+    typer.echo(f"  {'backbone':30}  {'head':14}{'parameters':>12}{'FLOPs':>12}  contrast attaches to")
+    for cost in listed_models():
+        sizes = f"{cost.parameters / 1e6:10.2f} M{cost.flops / 1e9:10.1f} G"
+        typer.echo(f"  {cost.model.backbone:30}  {cost.model.head.name:14}{sizes}  {cost.feature_channels} channels")
 
 
 def _data() -> list[tuple[str, str]]:
