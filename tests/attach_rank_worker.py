@@ -14,7 +14,7 @@ WORLD = 2
 
 
 def train(rank: int) -> dict[str, Tensor]:
-    """Three steps under DistributedDataParallel; the ranks draw different projections, and rank 1 once has no labels."""
+    """Three steps under DistributedDataParallel; ranks draw different projections; rank 1 once has no labels."""
     torch.manual_seed(0)
     model = Network()
     torch.manual_seed(rank)
