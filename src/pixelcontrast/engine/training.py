@@ -100,11 +100,12 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
             f"stopped at step {trainer.global_step}; --resume goes on from step {step_of(newest) if newest else 0}"
         )
         raise KeyboardInterrupt from stop
+    if trainer.is_global_zero:
+        task.segmentor.save_pretrained(run_dir)
     scores = score_split(
         task.segmentor, recipe.data, "val", device=task.device, step=trainer.global_step, pictures=folder.pictures
     )
     if trainer.is_global_zero:
-        task.segmentor.save_pretrained(run_dir)
         scores.save(folder.scores)
     return scores
 
@@ -172,7 +173,8 @@ def _on_cpu(options: TrainerOptions) -> bool:
 
 
 def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
-    if options.devices in ("auto", 1) and options.num_nodes == 1:
+    devices = max(torch.cuda.device_count(), 1) if options.devices == "auto" else options.devices
+    if devices * options.num_nodes == 1:
         return "auto"
     # Before contrast starts, its projection takes no part in the loss.
     return DDPStrategy(find_unused_parameters=contrast is not None and contrast.start_step > 0)
