@@ -157,13 +157,12 @@ def test_several_taps_add_up_with_their_weights_and_memories() -> None:
     assert both.criteria[0].seed != both.criteria[1].seed
 
 
-@pytest.mark.parametrize("reentrant", [None, False])
-def test_recomputation_under_gradient_checkpointing_is_not_recorded(reentrant: bool | None) -> None:
+def test_recomputation_under_gradient_checkpointing_is_not_recorded() -> None:
     results = []
-    for mode in (None, reentrant):
+    for reentrant in (None, False):
         torch.manual_seed(0)
-        model, (images, labels) = Network(reentrant=mode), batch()
-        contrast = attach(model, at="neck", num_classes=CLASSES, in_channels=12, memory=MEMORY)
+        model, (images, labels) = Network(reentrant=reentrant), batch()
+        contrast = attach(model, at="neck.0", num_classes=CLASSES, in_channels=12, memory=MEMORY)
         for _ in range(2):
             contrast(labels, model(images)).backward()
             assert contrast._recorders[0].live is None
