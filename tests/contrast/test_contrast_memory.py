@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
-from operator_log import OperatorLog
 from torch import Tensor
 
+from operator_log import OperatorLog
 from pixelcontrast import MemoryBank, MemoryOptions, PixelSet
 from pixelcontrast.contrast import budget
 from pixelcontrast.contrast.rings import class_ranks, ring_slots

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 import pytest
-import rank_worker
 import torch
 import torch.multiprocessing
-from rank_worker import CAPPED, CLASSES, STEPS, WORLD, batch_of, make_bank
 from torch import Tensor
 
+import rank_worker
 from pixelcontrast import pixel_contrast_loss
 from pixelcontrast.contrast.criterion import ANCHORS
 from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.ops import sample_anchors
 from pixelcontrast.ops.hashing import step_key
 from pixelcontrast.ops.regions import unit_length
+from rank_worker import CAPPED, CLASSES, STEPS, WORLD, batch_of, make_bank
 from reference.memory import LoopMemory
 
 Results = dict[str, dict[str, Tensor]]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from operator_log import WAITING, OperatorLog
 from torch import Tensor
 
 import pixelcontrast
+from operator_log import WAITING, OperatorLog
 from pixelcontrast import MemoryBank, MemoryOptions, PixelContrast, pixel_contrast_loss
 from pixelcontrast.contrast import preset
 from pixelcontrast.ops import sample_anchors
