@@ -19,6 +19,9 @@ MEBIBYTE = 1 << 20
 def measure(functions: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, dict[str, float]]:
     """Median and quartiles in seconds, and peak extra memory in MiB, of each function.
 
+    On a CPU the seconds are processor time of this process, which on one thread is the work done however many others
+    share the machine; on a GPU they are wall-clock time.
+
     Args:
         functions: By name; one warm-up call each, then they take turns.
         repetitions: Timed calls of each.
@@ -36,7 +39,8 @@ def measure(functions: Mapping[str, Callable[[], object]], repetitions: int) -> 
 def _clock() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def _summary(values: list[float]) -> dict[str, float]:
@@ -72,6 +76,7 @@ def environment() -> dict[str, object]:
         "commit": commit.stdout.strip(),
         "source_changed": bool(changes.stdout.strip()),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "clock": "wall" if torch.cuda.is_available() else "processor time",
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
