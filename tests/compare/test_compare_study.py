@@ -35,7 +35,8 @@ scores = dict(
     label_share={"road": 100.0, "pole": 0.0}, absent=["pole"], protocol="toy val", images=1, counts=[[1, 0], [0, 0]],
     step=1,
 )
-(folder / "scores.json").write_text(json.dumps(scores))
+(folder / "scores.partial").write_text(json.dumps(scores))
+(folder / "scores.partial").replace(folder / "scores.json")  # in one piece, as a run writes it
 Path("ran").open("a").write(f"{arm}/{seed} ")
 """
 
