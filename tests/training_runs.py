@@ -22,5 +22,5 @@ def metrics_of(run_dir: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
-def shortened(recipe: Recipe, **trainer: int) -> Recipe:
+def shortened(recipe: Recipe, **trainer: float) -> Recipe:
     return replace(recipe, trainer=replace(recipe.trainer, **trainer))

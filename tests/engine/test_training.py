@@ -50,11 +50,11 @@ def test_runs_with_and_without_contrast_start_equal(recipe: Recipe) -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"ema_decay": 0.9, "evaluate_every": 3}], ids=str)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    recipe: Recipe, tmp_path: Path, accumulate: int, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, tmp_path: Path, options: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = shortened(recipe, accumulate=accumulate)
+    recipe = shortened(recipe, **options)
     run(recipe, tmp_path / "whole")
 
     step = SegmentationTask.training_step

@@ -1,14 +1,49 @@
-"""metrics.jsonl: losses and scores by step, a JSON object a line, for people and programs without TensorBoard."""
+"""metrics.jsonl: losses and scores by step, a JSON object a line; and the services that may have them as well."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from lightning.pytorch import loggers
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from pixelcontrast.errors import RecipeError
+
+LoggerKind = Literal["tensorboard", "wandb", "mlflow", "none"]
+_PROJECT = "pixelcontrast"
+
+
+def require_logger(kind: LoggerKind) -> None:
+    """Raise RecipeError, which says what to install, if the package of a logger is not there."""
+    if kind in ("wandb", "mlflow") and importlib.util.find_spec(kind) is None:
+        raise RecipeError(
+            f"trainer.logger: '{kind}' needs a package that is not installed; pip install {kind}, or choose tensorboard"
+        )
+
+
+def service_loggers(kind: LoggerKind, run_dir: Path) -> list[Logger]:
+    """The logger that a recipe names, if any; runs are called by the last two folders of the run's path.
+
+    The environment variables of W&B and MLflow count (WANDB_PROJECT, WANDB_MODE, MLFLOW_TRACKING_URI, ...).
+    """
+    name = "/".join(run_dir.resolve().parts[-2:])
+    match kind:
+        case "tensorboard":
+            return [loggers.TensorBoardLogger(run_dir, name="tensorboard", version="")]
+        case "wandb":
+            project = os.environ.get("WANDB_PROJECT", _PROJECT)
+            return [loggers.WandbLogger(name=name, project=project, save_dir=run_dir)]
+        case "mlflow":
+            experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
+            return [loggers.MLFlowLogger(experiment_name=experiment, run_name=name)]
+        case "none":
+            return []
 
 
 class JsonLinesLogger(Logger):
@@ -49,7 +84,9 @@ class JsonLinesLogger(Logger):
 
 
 def _step(line: str) -> float:
+    """The training step that a line is of, from 0; a validation after n steps follows step n - 1."""
     try:
-        return float(json.loads(line)["step"])
+        values = json.loads(line)
+        return float(values["step"]) - any(key.startswith("val/") for key in values)
     except (ValueError, KeyError, TypeError):  # a line torn by a crash
         return float("inf")

@@ -63,6 +63,8 @@ class SegmentationTask(L.LightningModule):
         self.optimizer_options = optimizer
         self.schedule = schedule
         self.options = trainer_options
+        # Compiled for training alone: evaluation sees many sizes. A bound method is no submodule, so no name changes.
+        self._network = torch.compile(segmentor.forward) if trainer_options.compile else segmentor.forward
         self._restored_rng: dict[str, Any] | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -73,7 +75,7 @@ class SegmentationTask(L.LightningModule):
 
     def loss_of(self, batch: Batch, *, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the dense terms, and of pixel contrast from its start step on; and the parts by name."""
-        output: SegmentationOutput = self.segmentor(batch.image)
+        output: SegmentationOutput = self._network(batch.image)
         parts = self._dense_parts(output, batch.labels)
         loss = torch.stack([weight * value for weight, value in parts.values()]).sum()
         logged = {name: value.detach() for name, (_, value) in parts.items()}
@@ -104,7 +106,8 @@ class SegmentationTask(L.LightningModule):
         figures = {name: value.float().mean() for name, value in self.contrast.statistics.items()}
         if (step + 1) % (10 * self.options.log_every) == 0:
             figures["effective_rank"] = self.contrast.effective_rank()
-            figures["gradient_ratio"] = gradient_norm_ratio(contrast_loss, dense_loss, features)
+            if not self.options.compile:  # features and logits of one graph: no gradient leads from these to those
+                figures["gradient_ratio"] = gradient_norm_ratio(contrast_loss, dense_loss, features)
         return {f"contrast/{name}": value for name, value in figures.items()}
 
     def configure_optimizers(self) -> Any:

@@ -119,6 +119,11 @@ class TrainerOptions:
         auxiliary_weight: Factor of the dense terms on the auxiliary head's logits, where the model has one.
         gradient_clip: Largest L2 norm of the gradient; null leaves it as it is.
         sync_batch_norm: Batch statistics over all ranks; GPUs only.
+        ema_decay: Share that the moving average of the weights keeps at each step, such as 0.999; the average is what
+            is evaluated and deployed. null: no average, the last weights are.
+        compile: Compile the network with torch.compile for the training steps; evaluation runs as it is written.
+        logger: Where metrics go beside metrics.jsonl. `wandb` and `mlflow` need their package; a resumed run is a new
+            run there.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -136,6 +141,9 @@ class TrainerOptions:
     auxiliary_weight: float = 0.4
     gradient_clip: float | None = None
     sync_batch_norm: bool = True
+    ema_decay: float | None = None
+    compile: bool = False
+    logger: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
 
     def __post_init__(self) -> None:
         for key in ("max_steps", "checkpoint_every", "keep_checkpoints", "log_every", "accumulate", "num_nodes"):
@@ -143,3 +151,5 @@ class TrainerOptions:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         if self.evaluate_every is not None and self.evaluate_every < 1:
             raise ValueError(f"evaluate_every must be at least 1, got {self.evaluate_every}; null evaluates at the end")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}; null trains without")

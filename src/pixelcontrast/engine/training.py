@@ -10,15 +10,15 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions, PixelContrast
+from pixelcontrast.engine.averaging import AverageWeights
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
-from pixelcontrast.engine.logging import JsonLinesLogger
+from pixelcontrast.engine.logging import JsonLinesLogger, require_logger, service_loggers
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
 from pixelcontrast.engine.options import TrainerOptions
 from pixelcontrast.engine.run_folder import RunFolder
@@ -83,6 +83,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
         console.print(f"{run_dir} is done: nothing to resume.")
         return Scores.load(folder.scores)
     _quiet_third_parties()
+    require_logger(recipe.trainer.logger)
     task = build_task(recipe)
     recipe.data.open("val")  # a missing split shows before the training, not after
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the other ranks find the folder as the first makes it
@@ -90,7 +91,13 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     if resume:
         console.print(f"resuming at step {step_of(checkpoint)}" if checkpoint else "no checkpoint: starting at step 0")
     describe(task, console)
-    trainer = _trainer(recipe, folder, task, console, start_step=step_of(checkpoint) if checkpoint else 0)
+    decay = recipe.trainer.ema_decay
+    averaging = None if decay is None else AverageWeights(task.segmentor, decay=decay)
+    deployed = task.segmentor if averaging is None else averaging.network
+    # The average comes first, so that the others see that of their own step.
+    callbacks: list[Callback] = [averaging] if averaging is not None else []
+    callbacks += _callbacks(recipe, folder, deployed, console)
+    trainer = _trainer(recipe, folder, callbacks, start_step=step_of(checkpoint) if checkpoint else 0)
     torch.manual_seed(mix(recipe.seed, _DROPOUT))
     try:
         trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
@@ -101,9 +108,10 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
         )
         raise KeyboardInterrupt from stop
     if trainer.is_global_zero:
-        task.segmentor.save_pretrained(run_dir)
+        deployed.save_pretrained(run_dir)
+    device = trainer.strategy.root_device  # the trainer leaves the network on the CPU
     scores = score_split(
-        task.segmentor, recipe.data, "val", device=task.device, step=trainer.global_step, pictures=folder.pictures
+        deployed.to(device), recipe.data, "val", device=device, step=trainer.global_step, pictures=folder.pictures
     )
     if trainer.is_global_zero:
         scores.save(folder.scores)
@@ -122,26 +130,28 @@ def describe(task: SegmentationTask, console: Console) -> None:
     console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
 
 
-def _trainer(
-    recipe: RunOptions, folder: RunFolder, task: SegmentationTask, console: Console, *, start_step: int
-) -> L.Trainer:
+def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, console: Console) -> list[Callback]:
     options = recipe.trainer
-    metrics = JsonLinesLogger(folder.metrics)
-    metrics.drop_from(start_step)
     callbacks: list[Callback] = []
     if options.evaluate_every is not None:
-        callbacks.append(
-            EvaluateEvery(
-                lambda step: score_split(task.segmentor, recipe.data, "val", device=task.device, step=step),
-                every=options.evaluate_every,
-                console=console,
-            )
-        )
+
+        def evaluate(step: int) -> Scores:
+            device = next(deployed.parameters()).device
+            return score_split(deployed, recipe.data, "val", device=device, step=step)
+
+        callbacks.append(EvaluateEvery(evaluate, every=options.evaluate_every, console=console))
     title = "cross entropy" if recipe.contrast is None else "with contrast"
     images = recipe.data.batch_size * options.accumulate
     callbacks.append(WarnOfCollapse(console, every=10 * options.log_every))
     callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
     callbacks.append(KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints))
+    return callbacks
+
+
+def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *, start_step: int) -> L.Trainer:
+    options = recipe.trainer
+    metrics = JsonLinesLogger(folder.metrics)
+    metrics.drop_from(start_step)
     try:
         return L.Trainer(
             accelerator=options.accelerator,
@@ -155,7 +165,7 @@ def _trainer(
             gradient_clip_val=options.gradient_clip,
             sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
             log_every_n_steps=options.log_every,
-            logger=[metrics, TensorBoardLogger(folder.path, name="tensorboard", version="")],
+            logger=[metrics, *service_loggers(options.logger, folder.path)],
             callbacks=callbacks,
             plugins=[WholeCheckpointIO()],
             enable_checkpointing=False,

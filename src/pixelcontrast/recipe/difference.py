@@ -7,7 +7,7 @@ from pixelcontrast.recipe.text import KeyPath, dotted
 
 # What may change between two sessions of one run: where and how fast it runs, not what comes out.
 _ENVIRONMENT = {"root", "workers", "cache", "accelerator", "devices", "num_nodes"}
-_ENVIRONMENT |= {"evaluate_every", "checkpoint_every", "keep_checkpoints", "log_every"}
+_ENVIRONMENT |= {"evaluate_every", "checkpoint_every", "keep_checkpoints", "log_every", "logger"}
 
 
 def differences(old: object, new: object) -> tuple[str, ...]:
