@@ -103,3 +103,21 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
     with pytest.raises(RunError, match="cannot be had: no network.*set model.pretrained to a local"):
         Backbone("test_resnet", pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "mobilenetv3_small_050"])
+def test_checkpointed_gradients_are_the_same(name: str) -> None:
+    image, gradients = torch.randn(2, 3, 64, 64), []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)
+        backbone = Backbone(name)
+        if checkpointed:
+            backbone.checkpoint_gradients()
+        backbone(image)[-1].square().mean().backward()
+        gradients.append([parameter.grad for parameter in backbone.parameters()])
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_backbone_that_cannot_checkpoint_says_so() -> None:
+    with pytest.raises(ValueError, match="gradient_checkpointing must be false for backbone 'hrnet_w18_small'"):
+        Backbone("hrnet_w18_small").checkpoint_gradients()

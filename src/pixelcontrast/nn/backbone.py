@@ -34,6 +34,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str, *, pretrained: bool | str = False, output_stride: int | None = None) -> None:
         super().__init__()
         check_backbone_name(name)
+        self._name = name
         self.network = _create(name, pretrained=pretrained, output_stride=output_stride)
         maps: Any = self.network.feature_info  # timm is not typed
         channels, strides = maps.channels(), maps.reduction()
@@ -57,6 +58,22 @@ class Backbone(nn.Module):
         for module in self.network.modules():
             if isinstance(module, nn.Upsample):
                 module.mode, module.align_corners = "bilinear", True
+
+    def checkpoint_gradients(self) -> None:
+        """Let the network keep few of its inner maps, and compute the others again in the backward pass.
+
+        Raises:
+            ValueError: If timm's model cannot.
+        """
+        inner = getattr(self.network, "model", self.network)  # timm wraps some models, and offers it on the inner one
+        owner: Any = self.network if hasattr(self.network, "set_grad_checkpointing") else inner
+        try:
+            owner.set_grad_checkpointing(True)
+        except (AttributeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(
+                f"gradient_checkpointing must be false for backbone '{self._name}', whose timm model has none; "
+                "ResNets, ConvNeXts and Swins have it"
+            ) from error
 
     @torch.no_grad()
     def _probe(self, name: str) -> None:

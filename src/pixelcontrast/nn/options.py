@@ -26,6 +26,9 @@ class ModelOptions:
             their own do that instead, always.
         contrast_map: Which of the backbone's maps contrast attaches to, from 0 for the highest resolution; negative
             counts from the end. `null` takes the map that the head names.
+        gradient_checkpointing: Compute the backbone's inner maps again in the backward pass rather than keep them, for
+            backbones whose timm model can. Gradients are the same; a batch norm within sees each batch twice, so
+            its running statistics follow sooner.
     """
 
     __pydantic_config__ = {"extra": "forbid"}
@@ -37,6 +40,7 @@ class ModelOptions:
     output_stride: int | None = None
     auxiliary: bool = False
     contrast_map: int | None = None
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         # Deferred: timm takes seconds to import, and only options that are made need its list of names.

@@ -49,7 +49,7 @@ class SavedModel:
     """What `config.json` says.
 
     Attributes:
-        model: Backbone and head; `pretrained` is always false.
+        model: Backbone and head; `pretrained` and `gradient_checkpointing` are always false.
         num_classes: Channels of the logits.
         class_names: One a class, or none.
         palette: A colour a class, or none.
@@ -65,8 +65,10 @@ class SavedModel:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        # Where training took its first weights from is of no use to the weights that came out, and may be a path.
-        object.__setattr__(self, "model", dataclasses.replace(self.model, pretrained=False))
+        # Where training took its first weights from is of no use to the weights that came out, and may be a path; how
+        # it saved memory is of no use either, and a graph to be exported holds none of it.
+        trained = dataclasses.replace(self.model, pretrained=False, gradient_checkpointing=False)
+        object.__setattr__(self, "model", trained)
 
 
 def write_model(saved: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:

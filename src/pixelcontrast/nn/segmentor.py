@@ -60,6 +60,8 @@ class Segmentor(nn.Module):
         self.backbone = Backbone(model.backbone, pretrained=model.pretrained, output_stride=model.output_stride)
         if model.hrnet_fuse == "bilinear":
             self.backbone.fuse_bilinearly()
+        if model.gradient_checkpointing:
+            self.backbone.checkpoint_gradients()
         shapes = self.backbone.shapes
         self.head = model.head.build(shapes, num_classes)
         auxiliary = model.auxiliary and not self.head.supervises_itself
