@@ -14,6 +14,7 @@ from pixelcontrast.ops.selection import Mined, Rule, Scores, score
 from pixelcontrast.ops.windows import KeySets
 
 _BLOCK = 2048  # keys multiplied at a time
+_ALIGN = 16  # columns: a product that does not start at a multiple of a cache line is a quarter slower
 _SAMPLE = 4096  # values that estimate a threshold
 _GROUP = 1 << 20  # similarities ranked at a time
 
@@ -27,7 +28,7 @@ def mine_on_cpu(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: 
     order = (3 * anchor_labels + kind).argsort(stable=True)
     order = order[int((anchor_labels < 0).sum()) :]
     step = rule.anchors_at_once(present.size, anchors.element_size())
-    buffer = anchors.new_empty(min(step, anchors.shape[0]), present.size)
+    buffer = anchors.new_empty(min(step, anchors.shape[0]), -(-present.size // _ALIGN) * _ALIGN)[:, : present.size]
     for rows in torch.split(order, step):
         similarity = present.products(anchors.index_select(0, rows), buffer[: rows.shape[0]])
         nothing = rule.nothing(anchor_labels[rows], present.column[1:])
@@ -94,9 +95,11 @@ class _Present:
         """Similarity of each anchor with each key that is there; whole blocks of a set are multiplied in place."""
         column = 0
         for keys, rows in self.keys:
-            for start in range(0, rows.shape[0], _BLOCK):
-                block = rows[start : start + _BLOCK]
+            start = 0
+            while start < rows.shape[0]:
+                block = rows[start : start + _BLOCK - column % _ALIGN]
                 size = block.shape[0]
+                start += size
                 first, last = int(block[0]), int(block[-1])
                 chunk = keys[first : last + 1] if last - first + 1 == size else keys.index_select(0, block)
                 torch.mm(anchors, chunk.to(anchors.dtype).T, out=out[:, column : column + size])

@@ -51,8 +51,8 @@ def _contrast(
     """The loss and its gradient with respect to anchors, batch keys and temperature."""
     on_cpu = anchors.device.type == "cpu"
     mine = mine_on_cpu if on_cpu else mine_anywhere
-    # reading rows here and there costs as much as multiplying some 30 times as many
-    add_rows = add_rows_on_cpu if on_cpu and memory.shape[0] > 32 * (positives + negatives) else _add_rows
+    # reading rows here and there costs as much as multiplying some 16 times as many
+    add_rows = add_rows_on_cpu if on_cpu and memory.shape[0] > 16 * (positives + negatives) else _add_rows
     # rows that are not there may hold anything, even NaN, which a weight of 0 would not undo
     anchors, batch = anchors.where((anchor_labels >= 0)[:, None], 0), batch.where((batch_labels >= 0)[:, None], 0)
     sets = KeySets(batch, batch_labels, memory, memory_labels, own_key)
