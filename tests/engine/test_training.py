@@ -1,5 +1,6 @@
 """The main job for real: a run folder from a recipe, on files, with and without contrast."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,14 @@ def test_a_run_leaves_what_a_person_needs(recipe: Recipe, tmp_path: Path) -> Non
     assert [line["step"] for line in lines if "loss" in line] == [0, 1, 2, 3, 4, 5]
     assert [line["step"] for line in lines if "val/mIoU" in line] == [3]
     assert {"loss/cross_entropy", "loss/contrast"} <= set(lines[0])
+    assert lines[0]["lr"] == pytest.approx(0.05)
     assert len(list((run_dir / "pictures").glob("*.png"))) == 3
+    speed = [json.loads(line) for line in (run_dir / "speed.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in speed] == [0, 1, 2, 3, 4, 5]
+    assert all(line["images_per_second"] > 0 and line["peak_bytes"] > 1e6 for line in speed)
+    (source,) = (json.loads(line) for line in (run_dir / "provenance.jsonl").read_text().splitlines())
+    assert source["threads"] == 1
+    assert source["libraries"]["torch"] == torch.__version__.partition("+")[0]
     assert "validation at step 3" in printed
     loaded = Segmentor.from_pretrained(run_dir)
     assert loaded.num_classes == 11
@@ -73,6 +81,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
     assert metrics_of(whole) == metrics_of(parts)
+    lines = {name: len((parts / name).read_text().splitlines()) for name in ("speed.jsonl", "provenance.jsonl")}
+    assert lines == {"speed.jsonl": 6, "provenance.jsonl": 2}
     assert (whole / "scores.json").read_text() == (parts / "scores.json").read_text()
 
 

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelcontrast.engine.provenance import core_count
+
 
 @dataclass(frozen=True)
 class Job:
@@ -73,11 +75,6 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(running):
             process.terminate()
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(job: Job, environment: dict[str, str], running: set[subprocess.Popen[bytes]]) -> Finished:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelcontrast.compare.jobs import Job, core_count
+from pixelcontrast.compare.jobs import Job
 from pixelcontrast.compare.statistics import Difference, mean_and_deviation, paired_difference
+from pixelcontrast.engine.provenance import commit, hardware
 from pixelcontrast.engine.scores import Scores
 
 Runs = Mapping[str, Mapping[int, Scores]]
@@ -121,25 +120,6 @@ def class_names(comparison: Comparison) -> tuple[str, ...]:
     """Of the first run that is done."""
     first = next((run for runs in comparison.runs.values() for run in runs.values()), None)
     return tuple(first.IoU) if first else ()
-
-
-def commit() -> str | None:
-    """Commit of the source the package runs from, with `+` where it was changed; None outside a repository."""
-    here = Path(__file__).parent
-    try:
-        name = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        state = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return name.stdout.strip() + ("+" if state.stdout.strip() else "")
-
-
-def hardware() -> str:
-    """Processor, cores that may be used, and GPU if there is one."""
-    import torch
-
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{platform.machine()} {platform.system()}, {core_count()} cores{gpu}, torch {torch.__version__}"
 
 
 def _protocol(comparison: Comparison) -> str:

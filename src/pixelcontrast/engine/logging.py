@@ -47,7 +47,7 @@ def service_loggers(kind: LoggerKind, run_dir: Path) -> list[Logger]:
 
 
 class JsonLinesLogger(Logger):
-    """Appends one line a logged step; on resume, lines from the resumed step on are dropped, to be written anew."""
+    """Appends one line a logged step."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -74,13 +74,13 @@ class JsonLinesLogger(Logger):
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
-    @rank_zero_only
-    def drop_from(self, step: int) -> None:
-        """Forget what was logged at `step` and later: a run that goes on there writes it again."""
-        if not self.path.exists():
-            return
-        kept = [line for line in self.path.read_text().splitlines() if _step(line) < step]
-        self.path.write_text("".join(line + "\n" for line in kept))
+
+def drop_from(step: int, path: Path) -> None:
+    """Take out of a file of lines by step what was written at `step` and later: a run that goes on writes it again."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text().splitlines() if _step(line) < step]
+    path.write_text("".join(line + "\n" for line in kept))
 
 
 def _step(line: str) -> float:

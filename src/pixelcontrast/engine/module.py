@@ -70,7 +70,8 @@ class SegmentationTask(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss; what it is made of is logged by name."""
         loss, parts = self.loss_of(batch, step=self.global_step)
-        self.log_dict(parts, batch_size=1)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log_dict({**parts, "lr": rate}, batch_size=1)
         return loss
 
     def loss_of(self, batch: Batch, *, step: int) -> tuple[Tensor, dict[str, Tensor]]:

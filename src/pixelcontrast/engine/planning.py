@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from pixelcontrast.data.loader import training_loader
+from pixelcontrast.engine.measuring import peak_bytes
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.pictures import as_pixels, colourise, save_picture
 from pixelcontrast.engine.run_options import RunOptions
@@ -56,7 +55,7 @@ def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
     console.print(
         f"time: {seconds:.2f} s a step on {device}, so about {total:.1f} h for {recipe.trainer.max_steps} steps"
     )
-    console.print(f"peak memory: {_peak_bytes(device) / 1e9:.2f} GB on {device}")
+    console.print(f"peak memory: {peak_bytes(device) / 1e9:.2f} GB on {device}")
 
 
 def batch_picture(batch: Batch, task: SegmentationTask) -> Image.Image:
@@ -77,10 +76,3 @@ def _seconds_of(task: SegmentationTask, batch: Batch, *, device: torch.device) -
     loss.item()  # waits for the device
     task.zero_grad()
     return time.perf_counter() - started
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -26,6 +26,16 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def speed(self) -> Path:
+        """Images per second and peak memory by step, a JSON object a line; apart, for they differ from run to run."""
+        return self.path / "speed.jsonl"
+
+    @property
+    def provenance(self) -> Path:
+        """Source, versions, hardware and threads, a JSON object for the start and for each resume."""
+        return self.path / "provenance.jsonl"
+
+    @property
     def scores(self) -> Path:
         """The final evaluation; its presence says that the run is done."""
         return self.path / "scores.json"

@@ -18,9 +18,11 @@ from pixelcontrast.contrast import ContrastOptions, PixelContrast
 from pixelcontrast.engine.averaging import AverageWeights
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
-from pixelcontrast.engine.logging import JsonLinesLogger, require_logger, service_loggers
+from pixelcontrast.engine.logging import JsonLinesLogger, drop_from, require_logger, service_loggers
+from pixelcontrast.engine.measuring import MeasureSpeed
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
 from pixelcontrast.engine.options import TrainerOptions
+from pixelcontrast.engine.provenance import append_provenance
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
@@ -98,6 +100,8 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     callbacks: list[Callback] = [averaging] if averaging is not None else []
     callbacks += _callbacks(recipe, folder, deployed, console)
     trainer = _trainer(recipe, folder, callbacks, start_step=step_of(checkpoint) if checkpoint else 0)
+    if trainer.is_global_zero:
+        append_provenance(folder.provenance)
     torch.manual_seed(mix(recipe.seed, _DROPOUT))
     try:
         trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
@@ -142,6 +146,7 @@ def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, conso
         callbacks.append(EvaluateEvery(evaluate, every=options.evaluate_every, console=console))
     title = "cross entropy" if recipe.contrast is None else "with contrast"
     images = recipe.data.batch_size * options.accumulate
+    callbacks.append(MeasureSpeed(folder.speed, images_per_step=images, every=options.log_every))
     callbacks.append(WarnOfCollapse(console, every=10 * options.log_every))
     callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
     callbacks.append(KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints))
@@ -150,8 +155,9 @@ def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, conso
 
 def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *, start_step: int) -> L.Trainer:
     options = recipe.trainer
-    metrics = JsonLinesLogger(folder.metrics)
-    metrics.drop_from(start_step)
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        drop_from(start_step, folder.metrics)
+        drop_from(start_step, folder.speed)
     try:
         return L.Trainer(
             accelerator=options.accelerator,
@@ -165,7 +171,7 @@ def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *
             gradient_clip_val=options.gradient_clip,
             sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
             log_every_n_steps=options.log_every,
-            logger=[metrics, *service_loggers(options.logger, folder.path)],
+            logger=[JsonLinesLogger(folder.metrics), *service_loggers(options.logger, folder.path)],
             callbacks=callbacks,
             plugins=[WholeCheckpointIO()],
             enable_checkpointing=False,

@@ -1,0 +1,76 @@
+"""Where a result comes from: source, versions, hardware, threads; kept in a run folder and beside every table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+_LIBRARIES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow")
+
+
+def provenance() -> dict[str, Any]:
+    """What a run's numbers may depend on beside its recipe; equal values on equal machines, but for `started`."""
+    return {
+        "pixelcontrast": _version("pixelcontrast"),
+        "commit": commit(),
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        "ranks": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def append_provenance(path: Path) -> None:
+    """Add a line to a run's provenance: one for the start, and one for each resume."""
+    with path.open("a") as file:
+        file.write(json.dumps(provenance()) + "\n")
+
+
+def commit() -> str | None:
+    """Commit of the source the package runs from, with `+` where that was changed; None outside a repository."""
+    here = Path(__file__).parents[1]
+    try:
+        name = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        state = subprocess.run(
+            ["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return name.stdout.strip() + ("+" if state.stdout.strip() else "")
+
+
+def hardware() -> str:
+    """Processor, cores that may be used, and GPU if there is one."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{_processor()}, {core_count()} cores{gpu}, torch {torch.__version__}"
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} {platform.system()}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
