@@ -17,7 +17,7 @@ LAYERS = {
     "losses": 4,
     "engine": 5,
     "export": 6, "report": 6, "explore": 6,
-    "recipe": 7, "recipes": 7,
+    "recipe": 7, "recipes": 7, "studies": 7,
     "compare": 7.5,
     "cli": 8, "__main__": 9,
 }  # fmt: skip

@@ -11,13 +11,16 @@ from rich.console import Console
 
 from pixelcontrast.compare import jobs as jobs_module
 from pixelcontrast.compare.arms import choose_arms, recipe_of
+from pixelcontrast.compare.equality import require_declared
 from pixelcontrast.compare.jobs import Job
 from pixelcontrast.compare.pair import table_of_two, tall_pictures
-from pixelcontrast.compare.results import Comparison, as_json, as_markdown
+from pixelcontrast.compare.results import Comparison, as_json
+from pixelcontrast.compare.studies import load_study, study_names
 from pixelcontrast.compare.study import compare
+from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.errors import RecipeError, RunError
-from pixelcontrast.recipe.root import load
+from pixelcontrast.recipe.root import dump, load
 
 RECIPE = "synthetic/hrnet_w18_small"
 FAKE_TRAINING = """
@@ -37,6 +40,9 @@ scores = dict(
 )
 (folder / "scores.partial").write_text(json.dumps(scores))
 (folder / "scores.partial").replace(folder / "scores.json")  # in one piece, as a run writes it
+speed = {"step": 0, "images_per_second": 8.0 if arm == "contrast" else 10.0, "peak_bytes": 2_000_000}
+(folder / "speed.jsonl").write_text(json.dumps(speed))
+(folder / "provenance.jsonl").write_text(json.dumps({"commit": "abc", "threads": 1 + seed}))
 Path("ran").open("a").write(f"{arm}/{seed} ")
 """
 
@@ -47,6 +53,7 @@ def _fake_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "train.py"
     script.write_text(FAKE_TRAINING)
     monkeypatch.setattr(Job, "command", lambda job: [sys.executable, str(script), str(job.recipe), str(job.folder)])
+    monkeypatch.setattr("pixelcontrast.compare.study.require_equal_starts", lambda _: ("first weights",))
 
 
 def run(*, num_seeds: int = 2, overrides: tuple[str, ...] = ()) -> tuple[Comparison, int]:
@@ -86,6 +93,11 @@ def test_a_failed_run_is_reported_and_only_it_is_run_again() -> None:
     text = Path("out/compare.md").read_text()
     assert "| contrast | 2 | 52.75 | 1.06 | 52.00 53.50 | +2.25 |" in text
     assert "| pole | absent | - |" in text
+    assert stored["cost"]["contrast"] == {"images_per_second": 8.0, "peak_bytes": 2_000_000}
+    assert "| contrast | 8.0 | 1.25 | 2 | 1.00 |" in text
+    assert (stored["commit"], stored["threads"]) == ("abc", "1, 2")
+    assert "the runs differ in their threads" in text
+    assert "equal over the arms, as checked before training: first weights" in text
 
 
 @pytest.mark.usefixtures("_fake_training")
@@ -163,6 +175,41 @@ class TestArms:
         arm = choose_arms(["contrast"], ["bad: contrast.minning=hardest"], load(RECIPE))[1]
         with pytest.raises(RecipeError, match=r"arm bad: contrast.minning: unknown key. Did you mean 'mining'\?"):
             recipe_of(arm, RECIPE, (), seed=0)
+
+
+class TestStudies:
+    @pytest.mark.parametrize("name", study_names())
+    def test_each_shipped_study_holds_recipes_that_differ_as_declared(self, name: str) -> None:
+        recipe = load("camvid/hrnet_w18_small")
+        arms = choose_arms([], [], recipe, study=load_study(name))
+        recipes = [recipe_of(arm, "camvid/hrnet_w18_small", (), seed=0) for arm in arms]
+        assert len({dump(recipe) for recipe in recipes}) == len(arms), "two arms are one"
+        for arm, recipe in zip(arms[1:], recipes[1:], strict=True):
+            require_declared(recipes[0], arm, recipe, baseline_arm=arms[0])
+
+    def test_some_arms_of_a_study_can_be_chosen(self) -> None:
+        arms = choose_arms(["cross_entropy", "both"], [], load(RECIPE), study=load_study("memory"))
+        assert [arm.name for arm in arms] == ["cross_entropy", "both"]
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("arms: {a: [seed=1]}", "two or more"),
+            ("arms: {a: [seed=1], b: seed=2}", "arm b: expected a mapping"),
+            ("arms: {a: [seed=1], ../b: [seed=2]}", "expected a name of letters"),
+            ("[1, 2]", "two or more"),
+            ("arms: [", "not YAML"),
+        ],
+    )
+    def test_what_is_no_study_is_said(self, tmp_path: Path, text: str, expected: str) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        with pytest.raises(RecipeError, match=expected):
+            load_study(str(path))
+
+    def test_the_nearest_name_is_told(self) -> None:
+        with pytest.raises(RecipeError, match=r"Did you mean 'mining'\?"):
+            load_study("minning")
 
 
 class TestPair:

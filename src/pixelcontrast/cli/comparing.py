@@ -17,12 +17,21 @@ def compare(
     *,
     overrides: Overrides = None,
     arms: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Comma-separated; the first is what the others are compared with. `cross_entropy` is the recipe with"
-            " contrast: null, `contrast` the recipe as it is (contrast at its defaults if it has none)."
+            " contrast: null, `contrast` the recipe as it is (contrast at its defaults if it has none). By default"
+            " these two, or all of the study.",
+            show_default=False,
         ),
-    ] = "cross_entropy,contrast",
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            help="Set of arms to choose from: the name of a shipped one (see `pixelcontrast list`), or a .yaml file.",
+            show_default=False,
+        ),
+    ] = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,16 +51,23 @@ def compare(
     from rich.console import Console
 
     from pixelcontrast.compare.arms import choose_arms
-    from pixelcontrast.compare.results import as_markdown
+    from pixelcontrast.compare.studies import load_study
     from pixelcontrast.compare.study import compare as compare_arms
+    from pixelcontrast.compare.tables import as_markdown
     from pixelcontrast.recipe.root import load
 
     loaded = load(recipe, overrides or ())
-    folder = output or Path("runs") / "compare" / recipe_title(recipe)
+    chosen = choose_arms(
+        [name.strip() for name in (arms or "").split(",") if name.strip()],
+        arm or (),
+        loaded,
+        study=load_study(study) if study else (),
+    )
+    folder = output or Path("runs") / "compare" / recipe_title(recipe) / (Path(study).stem if study else "")
     comparison, failures = compare_arms(
         recipe,
         overrides or (),
-        arms=choose_arms([name.strip() for name in arms.split(",") if name.strip()], arm or (), loaded),
+        arms=chosen,
         num_seeds=seeds,
         first_seed=loaded.seed,
         parallel=jobs,

@@ -14,6 +14,7 @@ class Part(StrEnum):
     """What can be listed."""
 
     RECIPES = "recipes"
+    STUDIES = "studies"
     MODELS = "models"
     DATA = "data"
     TERMS = "terms"
@@ -22,8 +23,14 @@ class Part(StrEnum):
 def list_parts(
     part: Annotated[Part | None, typer.Argument(help="Only this.", show_default=False)] = None,
 ) -> None:
-    """List recipes, models, data sets and loss terms; `models` alone also counts what some of them cost."""
-    listers = {Part.RECIPES: _recipes, Part.MODELS: _models, Part.DATA: _data, Part.TERMS: _terms}
+    """List recipes, studies, models, data sets and loss terms; `models` alone also counts what some of them cost."""
+    listers = {
+        Part.RECIPES: _recipes,
+        Part.STUDIES: _studies,
+        Part.MODELS: _models,
+        Part.DATA: _data,
+        Part.TERMS: _terms,
+    }
     for chosen in [part] if part else list(Part):
         typer.echo(f"{chosen}:")
         for name, text in listers[chosen]():
@@ -50,6 +57,13 @@ def _recipes() -> list[tuple[str, str]]:
     from pixelcontrast.recipe.sources import find, shipped_names, summary
 
     return [(name, summary(find(name))) for name in shipped_names()]
+
+
+def _studies() -> list[tuple[str, str]]:
+    from pixelcontrast.compare.studies import study_names, study_path
+    from pixelcontrast.recipe.sources import first_comment
+
+    return [(name, first_comment(study_path(name).read_text())) for name in study_names()]
 
 
 def _models() -> list[tuple[str, str]]:

@@ -26,25 +26,32 @@ class Arm:
     overrides: tuple[str, ...]
 
 
-def choose_arms(names: Sequence[str], definitions: Sequence[str], recipe: Recipe) -> tuple[Arm, ...]:
+def choose_arms(
+    names: Sequence[str], definitions: Sequence[str], recipe: Recipe, *, study: Sequence[Arm] = ()
+) -> tuple[Arm, ...]:
     """The arms that were asked for; the first is the one that the others are compared with.
 
     `cross_entropy` is the recipe with `contrast: null`; `contrast` is the recipe as it is, with contrast at its
-    defaults if the recipe has none. Each definition, `NAME: KEY=VALUE KEY=VALUE`, adds an arm with these changes.
+    defaults if the recipe has none; a study brings arms of its own.
+
+    Args:
+        names: Of the arms, in order; none: all of the study, or without one the two above.
+        definitions: Arms more, `NAME: KEY=VALUE KEY=VALUE` each, with these changes.
+        recipe: That the arms change.
+        study: Arms that may be named.
 
     Raises:
         RecipeError: If an arm is unknown, defined twice, or not written as above; or if there are fewer than two.
     """
-    known = {
-        "cross_entropy": Arm("cross_entropy", ("contrast=null",)),
-        "contrast": Arm("contrast", ("contrast={}",) if recipe.contrast is None else ()),
-    }
+    contrast = Arm("contrast", ("contrast={}",) if recipe.contrast is None else ())
+    known = {arm.name: arm for arm in (Arm("cross_entropy", ("contrast=null",)), contrast, *study)}
     own = [_define(definition) for definition in definitions]
     for arm in own:
         if arm.name in known:
             raise RecipeError(f"--arm {arm.name}: there is an arm of that name; choose another")
         known[arm.name] = arm
-    wanted = list(dict.fromkeys((*names, *(arm.name for arm in own))))
+    default = [arm.name for arm in study] or list(BUILT_IN)
+    wanted = list(dict.fromkeys((*(names or default), *(arm.name for arm in own))))
     for name in wanted:
         if name not in known:
             hint = did_you_mean(name, known)
@@ -66,8 +73,13 @@ def _define(definition: str) -> Arm:
     name, colon, changes = definition.partition(":")
     name = name.strip()
     overrides = tuple(shlex.split(changes))
-    if not colon or not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not overrides:
+    if not colon or not is_arm_name(name) or not overrides:
         raise RecipeError(
             f"--arm {definition}: expected 'NAME: KEY=VALUE KEY=VALUE', such as 'hardest: contrast.mining=hardest'"
         )
     return Arm(name, overrides)
+
+
+def is_arm_name(name: str) -> bool:
+    """Whether a name can be a folder's everywhere."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) is not None

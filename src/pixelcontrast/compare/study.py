@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from pixelcontrast.compare.arms import Arm, recipe_of
+from pixelcontrast.compare.equality import require_declared, require_equal_starts
 from pixelcontrast.compare.jobs import Finished, Job, run_jobs
-from pixelcontrast.compare.results import Comparison, read_runs, save
+from pixelcontrast.compare.results import Comparison, read_runs, save_json
+from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.errors import RunError
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.root import Recipe, dump, load
@@ -29,8 +31,8 @@ def compare(
 ) -> tuple[Comparison, int]:
     """Train every arm with every seed, and write what came out.
 
-    Runs of one seed share first weights and the stream of training samples; the last checkpoint counts. Runs that are
-    done are kept, those that stopped go on, and a failed one is reported and left out.
+    Runs of one seed share first weights and the stream of training samples, which is checked; the last checkpoint
+    counts. Runs that are done are kept, those that stopped go on, and a failed one is reported and left out.
 
     Args:
         source: Name or path of the recipe.
@@ -46,11 +48,20 @@ def compare(
         The comparison, and how many runs failed.
 
     Raises:
-        UserError: If a recipe cannot be used, or the folder holds runs of other recipes.
+        UserError: If a recipe cannot be used, an arm differs in more than it declares, or the folder holds runs of
+            other recipes.
     """
     seeds = tuple(range(first_seed, first_seed + num_seeds))
     recipes = {(arm.name, seed): recipe_of(arm, source, overrides, seed=seed) for seed in seeds for arm in arms}
-    jobs = [_prepare(recipe, output, arm=arm, seed=seed) for (arm, seed), recipe in recipes.items()]
+    for arm in arms[1:]:
+        first = recipes[arms[0].name, first_seed]
+        require_declared(first, arm, recipes[arm.name, first_seed], baseline_arm=arms[0])
+    jobs = [_job(output, arm=arm, seed=seed) for arm, seed in recipes]
+    _require_own_runs(jobs, recipes)
+    equal = require_equal_starts({arm.name: recipes[arm.name, first_seed] for arm in arms})
+    for job in jobs:
+        job.recipe.parent.mkdir(parents=True, exist_ok=True)
+        job.recipe.write_text(dump(recipes[job.arm, job.seed]))
     hours = _known_hours(output / "compare.json")
     failures = 0
 
@@ -60,34 +71,42 @@ def compare(
         by_seed = hours.setdefault(finished.job.arm, {})
         by_seed[finished.job.seed] = by_seed.get(finished.job.seed, 0.0) + round(finished.hours, 4)
         console.print(f"{finished.job.arm}, seed {finished.job.seed}: {_outcome(finished)}", highlight=False)
-        save(_comparison(), output)
+        _save(_comparison(), output)
 
     def _comparison() -> Comparison:
         changes = {arm.name: arm.overrides for arm in arms}
-        return Comparison(source, tuple(overrides), changes, seeds, read_runs(jobs), hours)
+        return Comparison(source, tuple(overrides), changes, seeds, read_runs(jobs), hours, equal)
 
     console.print(f"{sum(job.done for job in jobs)} of {len(jobs)} runs are done; logs in {output / 'logs'}")
     run_jobs(jobs, parallel=parallel, report=report)
     comparison = _comparison()
-    save(comparison, output)
+    _save(comparison, output)
     return comparison, failures
 
 
-def _prepare(recipe: Recipe, output: Path, *, arm: str, seed: int) -> Job:
-    job = Job(
+def _job(output: Path, *, arm: str, seed: int) -> Job:
+    return Job(
         arm=arm,
         seed=seed,
         recipe=output / "recipes" / f"{arm}-seed_{seed}.yaml",
         folder=output / arm / f"seed_{seed}",
         log=output / "logs" / f"{arm}-seed_{seed}.log",
     )
-    used = job.folder / "recipe.yaml"
-    if used.exists() and (changed := differences(load(str(used)), recipe)):
-        listed = "\n".join(f"  {line}" for line in changed)
-        raise RunError(f"{job.folder} holds a run of another recipe; choose another --output. It differs in\n{listed}")
-    job.recipe.parent.mkdir(parents=True, exist_ok=True)
-    job.recipe.write_text(dump(recipe))
-    return job
+
+
+def _require_own_runs(jobs: Sequence[Job], recipes: Mapping[tuple[str, int], Recipe]) -> None:
+    for job in jobs:
+        used = job.folder / "recipe.yaml"
+        if used.exists() and (changed := differences(load(str(used)), recipes[job.arm, job.seed])):
+            listed = "\n".join(f"  {line}" for line in changed)
+            raise RunError(
+                f"{job.folder} holds a run of another recipe; choose another --output. It differs in\n{listed}"
+            )
+
+
+def _save(comparison: Comparison, output: Path) -> None:
+    save_json(comparison, output / "compare.json")
+    (output / "compare.md").write_text(as_markdown(comparison))
 
 
 def _known_hours(path: Path) -> dict[str, dict[int, float]]:

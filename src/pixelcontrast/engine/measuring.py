@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import resource
+import statistics
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,28 @@ class MeasureSpeed(Callback):
         line = {"step": step - 1, "images_per_second": round(rate, 3), "peak_bytes": peak_bytes(task.device)}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a run cost.
+
+    Attributes:
+        images_per_second: Median over the run; evaluations and checkpoints fall into few of its lines.
+        peak_bytes: Most memory held at any time.
+    """
+
+    images_per_second: float
+    peak_bytes: int
+
+
+def read_speed(path: Path) -> Speed | None:
+    """Sum up a run's speed.jsonl; None if there is none, or nothing in it."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if not lines:
+        return None
+    rate = statistics.median(float(line["images_per_second"]) for line in lines)
+    return Speed(rate, max(int(line["peak_bytes"]) for line in lines))
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -36,6 +36,22 @@ class TrainingData:
     options: DataSet
     seed: int
 
+    def loader(
+        self, segmentor: Segmentor, *, num_steps: int, start_step: int = 0, rank: int = 0, world_size: int = 1
+    ) -> DataLoader[Batch]:
+        """Batches of the steps `start_step` to `num_steps` - 1 for a network; see `training_loader`."""
+        return training_loader(
+            self.dataset,
+            self.options,
+            seed=self.seed,
+            start_step=start_step,
+            num_steps=num_steps,
+            rank=rank,
+            world_size=world_size,
+            mean=segmentor.mean,
+            std=segmentor.std,
+        )
+
 
 class SegmentationTask(L.LightningModule):
     """One training step of a segmentor, with pixel contrast or without.
@@ -123,16 +139,12 @@ class SegmentationTask(L.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the run's present step to its last."""
-        return training_loader(
-            self.training_data.dataset,
-            self.training_data.options,
-            seed=self.training_data.seed,
+        return self.training_data.loader(
+            self.segmentor,
             start_step=self.global_step * self.options.accumulate,
             num_steps=self.options.max_steps * self.options.accumulate,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
-            mean=self.segmentor.mean,
-            std=self.segmentor.std,
         )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

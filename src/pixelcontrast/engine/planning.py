@@ -11,7 +11,6 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from pixelcontrast.data.loader import training_loader
 from pixelcontrast.engine.measuring import peak_bytes
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.pictures import as_pixels, colourise, save_picture
@@ -35,18 +34,7 @@ def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
     describe(task, console)
     data = task.training_data
     console.print(f"data: {recipe.data.name}, {len(data.dataset)} training and {len(val)} validation images")
-    loader = training_loader(
-        data.dataset,
-        data.options,
-        seed=data.seed,
-        start_step=0,
-        num_steps=_STEPS,
-        rank=0,
-        world_size=1,
-        mean=task.segmentor.mean,
-        std=task.segmentor.std,
-    )
-    batches = list(loader)
+    batches = list(data.loader(task.segmentor, num_steps=_STEPS))
     save_picture(picture, batch_picture(batches[0], task))
     console.print(f"first batch: {tuple(batches[0].image.shape)}, pictured in {picture}")
     device = torch.device("cuda" if torch.cuda.is_available() and recipe.trainer.accelerator != "cpu" else "cpu")

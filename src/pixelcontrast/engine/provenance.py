@@ -37,6 +37,13 @@ def append_provenance(path: Path) -> None:
         file.write(json.dumps(provenance()) + "\n")
 
 
+def read_provenance(path: Path) -> dict[str, Any]:
+    """What a run says of where it started; empty if it says nothing."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    first: dict[str, Any] = json.loads(lines[0]) if lines else {}
+    return first
+
+
 def commit() -> str | None:
     """Commit of the source the package runs from, with `+` where that was changed; None outside a repository."""
     here = Path(__file__).parents[1]

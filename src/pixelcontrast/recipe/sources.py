@@ -61,7 +61,12 @@ def find(name: str, *, beside: Path | None = None) -> Source:
 
 def summary(source: Source) -> str:
     """First comment line of a recipe that is not for editors."""
-    comments = (line.lstrip("# ").strip() for line in source.text.splitlines() if line.startswith("#"))
+    return first_comment(source.text)
+
+
+def first_comment(text: str) -> str:
+    """First comment line of a YAML text that is not for editors; empty if there is none."""
+    comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
     return next((line for line in comments if line and not line.startswith("yaml-language-server")), "")
 
 

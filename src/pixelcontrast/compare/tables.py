@@ -1,0 +1,97 @@
+"""What comes out of a comparison, for people: compare.md."""
+
+from __future__ import annotations
+
+from pixelcontrast.compare.results import Comparison, class_names, protocol, shown
+from pixelcontrast.compare.statistics import Difference, mean_and_deviation
+from pixelcontrast.engine.provenance import commit, hardware
+
+_ARM_COLUMNS = (
+    "arm", "runs", "mIoU %", "deviation", "by seed", "difference", "95 % interval (t)", "p",
+    "95 % interval (bootstrap over seeds)",
+)  # fmt: skip
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """How it was made, and three tables: the arms, what they cost, the classes."""
+    lines = [f"# {comparison.recipe}: {', '.join(comparison.arms)}", "", *_circumstances(comparison), ""]
+    lines += [*_arm_table(comparison), "", *_cost_table(comparison), "", *_class_table(comparison)]
+    return "\n".join(lines) + "\n"
+
+
+def _circumstances(comparison: Comparison) -> list[str]:
+    rows = [f"every run: `--set {change}`" for change in shown(comparison.overrides)]
+    rows += [f"{arm}: {' '.join(changes) or 'the recipe as it is'}" for arm, changes in comparison.arms.items()]
+    rows.append(f"seeds {', '.join(map(str, comparison.seeds))}; last checkpoint; {protocol(comparison)}")
+    if comparison.equal:
+        rows.append(f"equal over the arms, as checked before training: {' and '.join(comparison.equal)}")
+    hours = sum(sum(by_seed.values()) for by_seed in comparison.hours.values())
+    machines, commits, threads = (comparison.sources(key) for key in ("hardware", "commit", "threads"))
+    rows.append(f"{'; '.join(machines) or hardware()}; threads a run: {', '.join(threads) or 'not known'}")
+    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours:.2f} hours of runs in all")
+    rows += [f"note: the runs differ in their {what}" for what, found in (("hardware", machines), ("commit", commits),
+             ("threads", threads)) if len(found) > 1]  # fmt: skip
+    return [f"- {row}" for row in rows]
+
+
+def _arm_table(comparison: Comparison) -> list[str]:
+    rows = [_row(_ARM_COLUMNS), _row(["---"] * len(_ARM_COLUMNS))]
+    for arm, runs in comparison.runs.items():
+        scores = [run.scores.mIoU for _, run in sorted(runs.items())]
+        cells = [arm, str(len(scores))]
+        if scores:
+            mean, deviation = mean_and_deviation(scores)
+            cells += [f"{mean:.2f}", _number(deviation), " ".join(f"{score:.2f}" for score in scores)]
+        found = comparison.difference(arm) if arm != comparison.baseline else None
+        cells += _cells(found) if found is not None else []
+        rows.append(_row([*cells, *[""] * (len(_ARM_COLUMNS) - len(cells))]))
+    return rows
+
+
+def _cells(found: Difference) -> list[str]:
+    p = f"{found.p:.3f}" if found.p is not None else "-"
+    intervals = [_interval(found.low, found.high), p, _interval(found.bootstrap_low, found.bootstrap_high)]
+    return [f"{found.mean:+.2f}", *intervals]
+
+
+def _cost_table(comparison: Comparison) -> list[str]:
+    rows = [_row(("arm", "images/s", "time of a step, relative", "peak memory MB", "relative", "hours a run"))]
+    rows.append(_row(["---"] * 6))
+    base = comparison.cost(comparison.baseline)
+    for arm in comparison.arms:
+        cost, hours = comparison.cost(arm), comparison.hours.get(arm, {}).values()
+        cells = [arm, "", "", "", "", f"{min(hours):.2f} to {max(hours):.2f}" if hours else ""]
+        if cost is not None:
+            cells[1], cells[3] = f"{cost.images_per_second:.1f}", f"{cost.peak_bytes / 1e6:.0f}"
+        if cost is not None and base is not None:
+            cells[2] = f"{base.images_per_second / cost.images_per_second:.2f}"
+            cells[4] = f"{cost.peak_bytes / base.peak_bytes:.2f}"
+        rows.append(_row(cells))
+    return rows
+
+
+def _class_table(comparison: Comparison) -> list[str]:
+    rows = [_row(["class", f"{comparison.baseline} IoU %", *(f"{arm} minus it" for arm in comparison.others)])]
+    rows.append(_row(["---"] * (2 + len(comparison.others))))
+    for name in class_names(comparison):
+        runs = comparison.runs[comparison.baseline].values()
+        base = [iou for run in runs if (iou := run.scores.IoU[name]) is not None]
+        mean = f"{mean_and_deviation(base)[0]:.2f}" if base else "absent"
+        rows.append(_row([name, mean, *(_signed(comparison.difference(arm, name)) for arm in comparison.others)]))
+    return rows
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _signed(found: Difference | None) -> str:
+    return f"{found.mean:+.2f} {_interval(found.low, found.high)}" if found else "-"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"[{low:+.2f}, {high:+.2f}]" if low is not None and high is not None else "-"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.2f}" if value is not None else "-"

@@ -1,0 +1,1 @@
+"""Sets of arms that ship with the package: what `compare --study` trains of any recipe."""
