@@ -2,9 +2,11 @@
 
     python benchmarks/contrast.py loss --keys 19000 95000 190000
     python benchmarks/contrast.py step --memory 0 5000 --baselines
+    python benchmarks/contrast.py projection --memory 5000
 
 `loss` is forward and backward of the loss alone. `step` starts from a map of embeddings: anchors, normalisation, loss,
-backward to the map, and storing in the memory. Baselines take gigabytes; each runs only if told to.
+backward to the map, and storing in the memory. `projection` starts from the 720 channels of HRNet-W48 and projects
+them. Baselines take gigabytes; each runs only if told to.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ from pixelcontrast.types import PixelSet
 
 CLASSES, DIM, ANCHORS_PER_CLASS = 19, 256, 50
 IMAGES, GRID = 8, (128, 256)
+CHANNELS = 720  # of HRNet-W48, which `projection` starts from
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loss", "step"])
+    parser.add_argument("what", choices=["loss", "step", "projection"])
     parser.add_argument("--keys", type=int, nargs="+", default=[19_000, 95_000, 190_000])
     parser.add_argument("--memory", type=int, nargs="+", default=[0, 5000], help="pixels, and as many regions, a class")
     parser.add_argument("--baselines", action="store_true", help="also dense and pytorch-metric-learning")
@@ -41,7 +44,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    run, sizes = (loss_functions, options.keys) if options.what == "loss" else (step_functions, options.memory)
+    run = {"loss": loss_functions, "step": step_functions, "projection": projection_functions}[options.what]
+    sizes = options.keys if options.what == "loss" else options.memory
     results = {}
     for size in sizes:
         results[str(size)] = measure(run(size, options), options.repetitions)
@@ -53,7 +57,7 @@ def main() -> None:
 
 def report(size: int, result: dict[str, dict[str, float]]) -> None:
     print(f"\n{size}")
-    bare = result["products"]["median_s"]
+    bare = result[next(iter(result))]["median_s"]
     for name, figures in result.items():
         spread = f"{figures['quartile_low_s']:.3f}-{figures['quartile_high_s']:.3f}"
         ratio = figures["median_s"] / bare
@@ -106,27 +110,12 @@ def bare_products(anchors: Tensor, keys: Tensor, window: int = 1024) -> Tensor:
 def step_functions(per_class: int, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
     """A whole step on a map of embeddings, with a full memory of pixels and as many regions."""
     device = options.device
-    blocks = torch.randint(0, CLASSES, (IMAGES, GRID[0] // 16, GRID[1] // 16), device=device)
-    labels = blocks.repeat_interleave(16, dim=1).repeat_interleave(16, dim=2)
-    logits = F.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float() + torch.randn(IMAGES, CLASSES, *GRID, device=device)
-    features = torch.randn(IMAGES, DIM, *GRID, device=device).requires_grad_()
+    inputs = scene(DIM, device)
     num_anchors, num_keys = CLASSES * ANCHORS_PER_CLASS, 2 * per_class * CLASSES
     rows = torch.randn(num_anchors, DIM, device=device), torch.randn(num_anchors + num_keys, DIM, device=device)
 
-    def backward_of(criterion: Callable[..., Tensor]) -> Callable[[], object]:
-        def step() -> None:
-            criterion(features, labels, logits).backward()
-            features.grad = None
-
-        return step
-
     def ours(mining: str) -> Callable[[], object]:
-        memory = MemoryOptions(pixels_per_class=per_class, regions_per_class=per_class, dtype=options.dtype)
-        contrast = PixelContrast(DIM, CLASSES, mining=mining, projection="none", memory=memory if per_class else None)
-        contrast.to(device)
-        if contrast.memory is not None:
-            fill(contrast)
-        return backward_of(contrast)
+        return backward_of(criterion(DIM, per_class, options, mining=mining, projection="none"), *inputs)
 
     functions: dict[str, Callable[[], object]] = {
         "products": lambda: bare_products(*rows),
@@ -135,9 +124,44 @@ def step_functions(per_class: int, options: argparse.Namespace) -> dict[str, Cal
     }
     if options.baselines:
         dense = DenseStep(CLASSES, DIM, per_class, ANCHORS_PER_CLASS, device)
-        functions["dense"] = backward_of(dense)
-        functions["pytorch-metric-learning"] = backward_of(pytorch_metric_learning_step(dense, num_anchors + num_keys))
+        functions["dense"] = backward_of(dense, *inputs)
+        other = pytorch_metric_learning_step(dense, num_anchors + num_keys)
+        functions["pytorch-metric-learning"] = backward_of(other, *inputs)
     return functions
+
+
+def projection_functions(per_class: int, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """A whole step from features to the parameters of the projection, which sees every pixel or those that are used."""
+    inputs = scene(CHANNELS, options.device)
+    return {
+        name: backward_of(criterion(CHANNELS, per_class, options, mining="semi_hard", projection=name), *inputs)
+        for name in ("dense", "sampled")
+    }
+
+
+def scene(channels: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, labels in blocks of 16 cells, and logits that are wrong here and there."""
+    blocks = torch.randint(0, CLASSES, (IMAGES, GRID[0] // 16, GRID[1] // 16), device=device)
+    labels = blocks.repeat_interleave(16, dim=1).repeat_interleave(16, dim=2)
+    logits = F.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float() + torch.randn(IMAGES, CLASSES, *GRID, device=device)
+    return torch.randn(IMAGES, channels, *GRID, device=device).requires_grad_(), labels, logits
+
+
+def criterion(channels: int, per_class: int, options: argparse.Namespace, **chosen: str) -> PixelContrast:
+    """With a full memory of so many pixels of each class and as many regions."""
+    memory = MemoryOptions(pixels_per_class=per_class, regions_per_class=per_class, dtype=options.dtype)
+    contrast = PixelContrast(channels, CLASSES, memory=memory if per_class else None, **chosen).to(options.device)
+    if contrast.memory is not None:
+        fill(contrast)
+    return contrast
+
+
+def backward_of(criterion: Callable[..., Tensor], features: Tensor, *others: Tensor) -> Callable[[], object]:
+    def step() -> None:
+        criterion(features, *others).backward()
+        features.grad = None
+
+    return step
 
 
 def fill(contrast: PixelContrast) -> None:
