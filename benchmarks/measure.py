@@ -66,9 +66,11 @@ def peak_memory(function: Callable[[], object]) -> float:
 
 
 def environment() -> dict[str, object]:
-    """Commit, hardware and versions."""
+    """Last commit of the source, hardware and versions."""
     root = Path(__file__).parents[1]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    # of the source, since a commit that touches the documents alone measures the same
+    last = ["git", "log", "-1", "--format=%H", "--", "src"]
+    commit = subprocess.run(last, cwd=root, capture_output=True, text=True, check=False)
     changes = subprocess.run(
         ["git", "status", "--porcelain", "src"], cwd=root, capture_output=True, text=True, check=False
     )
