@@ -1,0 +1,48 @@
+"""The scripts of benchmarks/ run: figures are for the machines they are made on, but a script must not rot."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def small_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Runs parts of gpu.py in its small mode, which prints and writes JSON files to `tmp_path`."""
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def call(*parts: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *parts, "--small", "--output", str(tmp_path)])
+        runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
+
+
+def results(path: Path) -> dict[str, dict[str, object]]:
+    content = json.loads(path.read_text())
+    assert {"commit", "hardware", "threads", "torch"} <= set(content["environment"])
+    return content["results"]
+
+
+def test_a_part_for_a_gpu_runs_on_a_cpu_and_is_not_repeated(small_gpu, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    small_gpu("kernel")
+    assert {"products", "all", "semi_hard"} <= set(results(tmp_path / "gpu_kernel.json")["190"])
+    before = (tmp_path / "gpu_kernel.json").read_bytes()
+    again = small_gpu("kernel", "waits")
+    assert "kernel: done before" in again
+    assert (tmp_path / "gpu_kernel.json").read_bytes() == before
+    assert set(results(tmp_path / "gpu_waits.json").values()) == {"no wait", False}
+
+
+@pytest.mark.slow
+def test_every_other_part_for_a_gpu_runs_on_a_cpu(small_gpu, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    small_gpu("step", "float16", "pinned")
+    assert results(tmp_path / "gpu_step.json")["cross entropy"]["ratio"] == 1.0
+    assert results(tmp_path / "gpu_float16.json")["finite"] is True
+    losses = results(tmp_path / "gpu_pinned.json")["losses"]
+    assert losses["device"] == losses["cpu"]
