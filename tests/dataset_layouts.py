@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,9 +46,9 @@ def blocks(seed: int, num_classes: int, *, size: tuple[int, int] = SIZE) -> np.n
     return np.where(position // 3 % 10 == 9, 255, ids).astype(np.uint8)
 
 
-def noise(seed: int, *, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """An image."""
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+def noise(seed: object, *, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """An image, another one for each seed, such as a file's name."""
+    return np.random.default_rng(zlib.crc32(str(seed).encode())).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
 def save(array: np.ndarray, path: Path) -> Path:
@@ -62,7 +63,7 @@ def camvid(root: Path) -> Layout:
     for split, count in (("train", 4), ("val", 3), ("test", 2)):
         for index in range(count):
             name, ids = f"{split}_{index}", blocks(index, 11)
-            image = save(noise(index), root / split / f"{name}.{'jpg' if index % 2 else 'png'}")
+            image = save(noise(name), root / split / f"{name}.{'jpg' if index % 2 else 'png'}")
             labels = save(np.where(ids == 255, 11, ids).astype(np.uint8), root / f"{split}annot" / f"{name}.png")
             layout.add(split, name, image, labels, ids)
     return layout
@@ -97,7 +98,7 @@ def cityscapes(root: Path) -> Layout:
     for split, cities in (("train", ("aachen", "bochum")), ("val", ("lindau",)), ("test", ("berlin",))):
         for seed, city in enumerate(cities):
             name = f"{city}_000000_000019"
-            image = save(noise(seed), root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
+            image = save(noise(name), root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
             if split == "test":
                 layout.add(split, name, image, None, None)
                 continue
@@ -115,7 +116,7 @@ def pascal_context(root: Path) -> Layout:
     for split, names in (("train", ("2008_000002", "2008_000003")), ("val", ("2008_000007",))):
         for seed, name in enumerate(names):
             ids = blocks(seed, 59)
-            image = save(noise(seed), root / "JPEGImages" / f"{name}.jpg")
+            image = save(noise(name), root / "JPEGImages" / f"{name}.jpg")
             raw = relabel(ids, {i: i + 1 for i in range(59)}, ignored=0)
             layout.add(split, name, image, save(raw, root / "SegmentationClassContext" / f"{name}.png"), ids)
         (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
@@ -133,7 +134,7 @@ def coco_stuff(root: Path) -> Layout:
     for split, names in (("train", ("000000000009", "000000000025")), ("val", ("000000000139",))):
         for seed, name in enumerate(names):
             ids = blocks(seed, 171)
-            image = save(noise(seed), root / "images" / f"{split}2017" / f"{name}.jpg")
+            image = save(noise(name), root / "images" / f"{split}2017" / f"{name}.jpg")
             raw = relabel(ids, coco_numbers(), ignored=255)
             layout.add(split, name, image, save(raw, root / "stuffthingmaps" / f"{split}2017" / f"{name}.png"), ids)
     return layout
@@ -144,7 +145,7 @@ def ade20k(root: Path) -> Layout:
     for split, part in (("train", "training"), ("val", "validation")):
         for seed in range(2):
             name, ids = f"ADE_{split}_{seed:08d}", blocks(seed, 150)
-            image = save(noise(seed), root / "images" / part / f"{name}.jpg")
+            image = save(noise(name), root / "images" / part / f"{name}.jpg")
             raw = relabel(ids, {i: i + 1 for i in range(150)}, ignored=0)
             layout.add(split, name, image, save(raw, root / "annotations" / part / f"{name}.png"), ids)
     return layout
@@ -156,7 +157,7 @@ def folder(root: Path) -> Layout:
     for split, count in (("train", 3), ("val", 2), ("test", 1)):
         for seed in range(count):
             name, ids = f"{split}-{seed}", blocks(seed, 3)
-            image = save(noise(seed), root / "images" / split / f"{name}.jpg")
+            image = save(noise(name), root / "images" / split / f"{name}.jpg")
             labels = None if split == "test" else save(ids, root / "labels" / split / f"{name}.png")
             layout.add(split, name, image, labels, None if split == "test" else ids)
     return layout

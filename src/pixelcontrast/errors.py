@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -16,6 +16,38 @@ class RecipeError(UserError):
 
 class DataError(UserError):
     """Files that are missing, unreadable or not what the data set's layout promises."""
+
+
+class FileError(DataError):
+    """One file that cannot be used.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class UnreadableFileError(FileError):
+    """A file that does not decode, or is not there any more."""
+
+
+class LabelFormError(FileError):
+    """Labels of another size than their image, or colours where ids are expected."""
+
+
+class LabelIdError(FileError):
+    """Labels with ids that the data set does not define.
+
+    Attributes:
+        ids: How many pixels hold each of them.
+    """
+
+    def __init__(self, message: str, path: str = "", ids: Mapping[int, int] | None = None) -> None:
+        super().__init__(message, path)
+        self.ids = dict(ids or {})
 
 
 class RunError(UserError):

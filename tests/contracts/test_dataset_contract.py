@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dataset_layouts import BUILDERS, Layout, scene
 from pixelcontrast.data import DataOptions, DataSet, count_classes, describe, evaluation_loader, training_loader
+from pixelcontrast.data.check import check_data
 from pixelcontrast.data.datasets import synthetic
 from pixelcontrast.errors import DataError
 
@@ -153,6 +154,40 @@ def test_unknown_ids_are_named_when_read(layout: Layout) -> None:
     Image.fromarray(labels).save(path)
     with pytest.raises(DataError, match=rf"{re.escape(path.name)}: label id {layout.unknown_id} at row 2, column 3"):
         layout.options.open(split)[index]
+
+
+def test_check_finds_no_error_in_a_sound_data_set(layout: Layout) -> None:
+    check = check_data(layout.options)
+    assert check.number_of("error") == 0, check.findings
+    assert {facts.split for facts in check.splits} == set(layout.expected)
+
+
+def damage(layout: Layout, kind: str) -> Path:
+    """Break one file of the fixture; return the one that a message must name."""
+    split, name = next(iter(layout.labels))
+    image, labels = layout.images[split, name], layout.labels[split, name]
+    if kind == "unpaired file":
+        labels.unlink()
+    elif kind == "unreadable file":
+        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    elif kind == "wrong form of labels":
+        Image.new("L", (10, 14)).save(labels)
+        return labels
+    else:
+        with Image.open(labels) as picture:
+            Image.new("L", picture.size, layout.unknown_id).save(labels)
+        return labels
+    return image
+
+
+@pytest.mark.parametrize(
+    "kind_of_damage", ["unpaired file", "unreadable file", "wrong form of labels", "unknown label id"]
+)
+def test_check_finds_one_broken_file(layout: Layout, kind_of_damage: str) -> None:
+    path = damage(layout, kind_of_damage)
+    errors = [finding for finding in check_data(layout.options).findings if finding.severity == "error"]
+    assert [finding.kind for finding in errors] in ([kind_of_damage], [kind_of_damage, "split not there"])
+    assert path.stem in errors[0].message + " ".join(errors[0].details)
 
 
 def test_missing_folder_says_what_is_expected(kind: type[DataOptions], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import comparing, exporting, listing, running
+from pixelcontrast.cli import checking, comparing, exporting, listing, running
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
@@ -34,7 +34,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Supervised pixel contrast for semantic segmentation: train, evaluate, predict, export, compare.",
+    help="Supervised pixel contrast for semantic segmentation: check data, train, evaluate, predict, export, compare.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,6 +44,7 @@ _COMMANDS = (
     running.train,
     running.evaluate,
     running.predict,
+    checking.check,
     exporting.export,
     comparing.compare,
     comparing.quickstart,

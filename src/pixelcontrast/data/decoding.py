@@ -16,7 +16,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pixelcontrast.errors import DataError
+from pixelcontrast.errors import LabelFormError, UnreadableFileError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LABEL_SUFFIXES = (".png", ".mat")
@@ -29,7 +29,7 @@ def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
     """Read an image as RGB: grey is repeated, alpha dropped, 16 bits scaled to 8 (65535 becomes 255).
 
     Raises:
-        DataError: If the file is missing, truncated or no image.
+        UnreadableFileError: If the file is missing, truncated or no image.
     """
     image = _decode(path)
     if image.mode in ("I", "I;16"):
@@ -48,15 +48,17 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
         uint8, or int32 for a 16-bit file.
 
     Raises:
-        DataError: If the file is missing, truncated, no image, or holds colours.
+        UnreadableFileError: If the file is missing, truncated or no image.
+        LabelFormError: If it holds colours.
     """
     if path.suffix == ".mat":
         return _read_matrix(path)
     image = _decode(path)
     if image.mode not in _ID_MODES:
-        raise DataError(
+        raise LabelFormError(
             f"{path}: expected one label id a pixel (a grey or palette PNG), got {len(image.getbands())} channels of "
-            "colour; save the class ids themselves, not a drawing of them"
+            "colour; save the class ids themselves, not a drawing of them",
+            str(path),
         )
     if image.mode == "LA":
         image = image.getchannel("L")  # the ids are the grey, whatever is transparent
@@ -74,9 +76,10 @@ def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
     try:
         matrix = loadmat(str(path), variable_names=["S"])["S"]
     except KeyError as error:
-        raise DataError(f"{path}: expected a MATLAB file with a matrix S of label ids; it has none") from error
+        message = f"{path}: expected a MATLAB file with a matrix S of label ids; it has none"
+        raise UnreadableFileError(message, str(path)) from error
     except (OSError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
-        raise DataError(_why_unreadable(path, error)) from error
+        raise UnreadableFileError(_why_unreadable(path, error), str(path)) from error
     return torch.from_numpy(matrix.astype(np.int32))
 
 
@@ -87,7 +90,7 @@ def _decode(path: Path) -> Image.Image:
             image.load()
             return image
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(_why_unreadable(path, error)) from error
+        raise UnreadableFileError(_why_unreadable(path, error), str(path)) from error
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from pixelcontrast.data.labels import LabelSpace
-from pixelcontrast.data.sources import SegmentationDataset
+from pixelcontrast.data.sources import Cached, Found, SegmentationDataset
 from pixelcontrast.errors import DataError, did_you_mean
 
 
@@ -31,6 +32,7 @@ class DataOptions(ABC):
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {}  # images of each split, in the releases there are
 
     root: str | None = None
     batch_size: int = 8
@@ -57,12 +59,24 @@ class DataOptions(ABC):
         """The classes, known before any file is read."""
 
     @abstractmethod
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Find the files of a split and pair them; contents are checked when they are read.
+
+        Raises:
+            DataError: If folders or lists are missing.
+        """
+
+    def open(self, split: str) -> SegmentationDataset:
+        """Return the images of a split, ready to be read.
 
         Raises:
             DataError: If files are missing or do not pair up, or there is no such split.
         """
+        self.check_split(split)
+        found = self.find(split)
+        if found.leftovers:
+            raise DataError(found.leftovers[0].message)
+        return Cached(found.dataset) if self.cache else found.dataset
 
     def folder(self) -> Path:
         """Return `root` as a path.

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pixelcontrast.data.decoding import IMAGE_SUFFIXES, LABEL_SUFFIXES
-from pixelcontrast.data.sources import Pair
+from pixelcontrast.data.sources import Leftover, Pair
 from pixelcontrast.errors import DataError
 
 SHOWN = 8
 
 
-def pair_by_stem(images: Path, labels: Path, *, layout: str) -> list[Pair]:
+@dataclass(frozen=True)
+class Pairing:
+    """Images with their labels, and the files that lack their other half."""
+
+    pairs: list[Pair]
+    leftovers: tuple[Leftover, ...] = ()
+
+
+def pair_by_stem(images: Path, labels: Path, *, layout: str) -> Pairing:
     """Pair the images of one folder with the labels of another by file name without suffix, sorted by name.
 
     Args:
@@ -21,19 +30,38 @@ def pair_by_stem(images: Path, labels: Path, *, layout: str) -> list[Pair]:
         layout: What the data set expects, for errors.
 
     Raises:
-        DataError: If a folder is missing or empty, images or labels lack their other half, or a stem occurs twice.
+        DataError: If a folder is missing or empty, or a stem occurs twice.
     """
-    by_stem = files_by_stem(images, layout=layout)
-    labels_by_stem = files_by_stem(labels, layout=layout)
-    check_complete(by_stem, labels_by_stem, where=labels)
-    return [Pair(path, labels_by_stem[stem], stem) for stem, path in by_stem.items()]
+    return pair(files_by_stem(images, layout=layout), files_by_stem(labels, layout=layout), where=labels)
 
 
-def pair_by_list(names: Path, *, images: Path, labels: Path, layout: str) -> list[Pair]:
+def pair_by_list(names: Path, *, images: Path, labels: Path, layout: str) -> Pairing:
     """Pair the images that a text file names, a stem a line, with their labels, in the file's order.
 
     Raises:
-        DataError: If the list or a folder is missing, the list is empty, or a name has no image or no labels.
+        DataError: If the list or a folder is missing, or the list is empty.
+    """
+    stems = read_list(names, layout=layout)
+    found, leftovers = [], []
+    for folder, suffixes in ((images, IMAGE_SUFFIXES), (labels, LABEL_SUFFIXES)):
+        by_stem = files_by_stem(folder, layout=layout, suffixes=suffixes)
+        missing = [stem for stem in dict.fromkeys(stems) if stem not in by_stem]
+        if missing:
+            message = (
+                f"{folder}: {len(missing)} of {len(stems)} names in {names} have no file: {some(missing)}; "
+                "add the files or take the names off the list"
+            )
+            leftovers.append(Leftover(message, tuple(folder / stem for stem in missing)))
+        found.append(by_stem)
+    complete = [stem for stem in stems if stem in found[0] and stem in found[1]]
+    return Pairing([Pair(found[0][stem], found[1][stem], stem) for stem in complete], tuple(leftovers))
+
+
+def read_list(names: Path, *, layout: str) -> list[str]:
+    """Read the names of a split's images, a stem a line.
+
+    Raises:
+        DataError: If there is no such file, or no name in it.
     """
     if not names.is_file():
         require_folder(names.parent, layout=layout)
@@ -43,17 +71,7 @@ def pair_by_list(names: Path, *, images: Path, labels: Path, layout: str) -> lis
     stems = names.read_text().split()
     if not stems:
         raise DataError(f"{names}: expected the names of images, one a line, got an empty file")
-    found = []
-    for folder, suffixes in ((images, IMAGE_SUFFIXES), (labels, LABEL_SUFFIXES)):
-        by_stem = files_by_stem(folder, layout=layout, suffixes=suffixes)
-        missing = [stem for stem in dict.fromkeys(stems) if stem not in by_stem]
-        if missing:
-            raise DataError(
-                f"{folder}: {len(missing)} of {len(stems)} names in {names} have no file: {some(missing)}; "
-                "add the files or take the names off the list"
-            )
-        found.append(by_stem)
-    return [Pair(found[0][stem], found[1][stem], stem) for stem in stems]
+    return stems
 
 
 def files_by_stem(folder: Path, *, layout: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -88,24 +106,32 @@ def require_folder(folder: Path, *, layout: str) -> None:
     raise DataError(f"{folder}: no such folder; expected {layout}. In {parent} there is {contents(parent)}")
 
 
-def check_complete(images: Mapping[str, Path], labels: Mapping[str, Path], *, where: Path) -> None:
-    """Refuse images without labels and labels without images.
+def pair(images: Mapping[str, Path], labels: Mapping[str, Path], *, where: Path) -> Pairing:
+    """Pair files of equal names, in the order of the images; those without their other half are left over.
 
-    Raises:
-        DataError: With the first few names of each kind and their number.
+    Args:
+        images: By name.
+        labels: By name.
+        where: Folder of the labels, for messages.
     """
-    without_labels = [images[stem].name for stem in images.keys() - labels.keys()]
+    leftovers = []
+    without_labels = tuple(path for name, path in images.items() if name not in labels)
     if without_labels:
-        raise DataError(
-            f"{where}: {len(without_labels)} of {len(images)} images have no labels: {some(without_labels)}; expected "
-            "a label file with the stem of each image. Add the labels or move those images away"
+        message = (
+            f"{where}: {len(without_labels)} of {len(images)} images have no labels: "
+            f"{some(path.name for path in without_labels)}; expected a label file with the stem of each image. Add the "
+            "labels or move those images away"
         )
-    without_image = [labels[stem].name for stem in labels.keys() - images.keys()]
+        leftovers.append(Leftover(message, without_labels))
+    without_image = tuple(path for name, path in labels.items() if name not in images)
     if without_image:
-        raise DataError(
-            f"{where}: {len(without_image)} label files have no image: {some(without_image)}; "
+        message = (
+            f"{where}: {len(without_image)} label files have no image: {some(path.name for path in without_image)}; "
             "add the images or move those labels away"
         )
+        leftovers.append(Leftover(message, without_image))
+    pairs = [Pair(path, labels[name], name) for name, path in images.items() if name in labels]
+    return Pairing(pairs, tuple(leftovers))
 
 
 def contents(folder: Path) -> str:

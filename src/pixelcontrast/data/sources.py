@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixelcontrast.data.decoding import read_image, read_labels
 from pixelcontrast.data.labels import UNKNOWN, LabelSpace
-from pixelcontrast.errors import DataError
+from pixelcontrast.errors import LabelFormError, LabelIdError
 from pixelcontrast.types import Sample
 
 
@@ -40,6 +40,32 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """Files of a split that lack their other half.
+
+    Attributes:
+        message: What is missing, with the first few names, and what to do.
+        files: All of them.
+    """
+
+    message: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a split.
+
+    Attributes:
+        dataset: The images that can be used.
+        leftovers: The files that cannot, for they do not pair up; training refuses a split that has any.
+    """
+
+    dataset: SegmentationDataset
+    leftovers: tuple[Leftover, ...] = ()
+
+
+@dataclass(frozen=True)
 class PairedFiles:
     """A split whose labels are files of ids.
 
@@ -62,7 +88,7 @@ class PairedFiles:
         """Read one image and its labels.
 
         Raises:
-            DataError: If a file does not decode, the sizes differ, or an id is not one of the data set's.
+            FileError: If a file does not decode, the sizes differ, or an id is not one of the data set's.
         """
         pair = self.pairs[index]
         image = read_image(pair.image)
@@ -101,7 +127,7 @@ def map_ids(
     """Bring ids as stored to class ids by a table.
 
     Raises:
-        DataError: If an id is `UNKNOWN` to the table, with file, id, first position and count.
+        LabelIdError: If an id is `UNKNOWN` to the table, with file, id, first position and count.
     """
     wide = raw if raw.dtype == torch.uint8 else raw.clamp(max=UNKNOWN).where(raw < UNKNOWN, UNKNOWN)
     labels = table.index_select(0, wide.flatten().int()).view_as(raw)
@@ -112,9 +138,12 @@ def map_ids(
     same = raw == value
     row, column = (int(i) for i in same.nonzero()[0])
     known = _ranges([raw_id for raw_id, label in enumerate(table.tolist()) if label != UNKNOWN])
-    raise DataError(
+    ids, counts = torch.unique(raw[wrong], return_counts=True)
+    raise LabelIdError(
         f"{path}: label id {value} at row {row}, column {column} ({int(same.sum())} pixels of it, "
-        f"{int(wrong.sum())} of {raw.numel()} pixels with unknown ids); expected ids {known}. {advice}"
+        f"{int(wrong.sum())} of {raw.numel()} pixels with unknown ids); expected ids {known}. {advice}",
+        str(path),
+        dict(zip(ids.tolist(), counts.tolist(), strict=True)),
     )
 
 
@@ -122,13 +151,14 @@ def check_same_size(image: UInt8[Tensor, "c H W"], labels: Integer[Tensor, "h w"
     """Refuse labels of another size than their image.
 
     Raises:
-        DataError: With both files and sizes.
+        LabelFormError: With both files and sizes.
     """
     if image.shape[1:] != labels.shape:
         (height, width), (rows, columns) = image.shape[1:], labels.shape
-        raise DataError(
+        raise LabelFormError(
             f"{pair.labels}: expected labels of {height}x{width} (height x width) as {pair.image} has, got "
-            f"{rows}x{columns}; export the labels at the image's size (resize by nearest neighbour, never bilinearly)"
+            f"{rows}x{columns}; export the labels at the image's size (resize by nearest neighbour, never bilinearly)",
+            str(pair.labels),
         )
 
 

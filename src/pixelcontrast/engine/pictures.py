@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from pixelcontrast.data.labels import LabelSpace
+from pixelcontrast.data.legend import INK, LINE, MARGIN, PAPER, font, legend
 
 VOID = (0, 0, 0)
 # Right is a calm grey and wrong a strong orange: told apart by lightness too, so safe for colour-blind readers.
 RIGHT, WRONG = (225, 225, 225), (213, 94, 0)
-_MARGIN = 8
-_LINE = 18
-_PAPER, _INK = (255, 255, 255), (30, 30, 30)
 
 
 def colourise(labels: Int[Tensor, "H W"], palette: Sequence[tuple[int, int, int]]) -> UInt8[Tensor, "H W 3"]:
@@ -57,37 +55,16 @@ def comparison(
 
 def _sheet(panels: dict[str, Image.Image], entries: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
     width, height = next(iter(panels.values())).size
-    font = ImageFont.load_default(size=12)
-    sheet_width = 2 * width + 3 * _MARGIN
-    legend_rows = _legend_rows(entries, font, sheet_width)
-    cell = height + _LINE + _MARGIN
-    sheet = Image.new("RGB", (sheet_width, 2 * cell + _MARGIN + len(legend_rows) * _LINE + _MARGIN), _PAPER)
+    sheet_width, cell = 2 * width + 3 * MARGIN, height + LINE + MARGIN
+    below = legend(entries, width=sheet_width)
+    sheet = Image.new("RGB", (sheet_width, 2 * cell + MARGIN + below.height + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (title, panel) in enumerate(panels.items()):
-        left, top = _MARGIN + (number % 2) * (width + _MARGIN), _MARGIN // 2 + (number // 2) * cell
-        draw.text((left, top), title, fill=_INK, font=font)
-        sheet.paste(panel, (left, top + _LINE))
-    for row, placed in enumerate(legend_rows):
-        top = 2 * cell + _MARGIN + row * _LINE
-        for left, name, colour in placed:
-            draw.rectangle((left, top + 2, left + 12, top + 14), fill=colour, outline=_INK)
-            draw.text((left + 17, top), name, fill=_INK, font=font)
+        left, top = MARGIN + (number % 2) * (width + MARGIN), MARGIN // 2 + (number // 2) * cell
+        draw.text((left, top), title, fill=INK, font=font())
+        sheet.paste(panel, (left, top + LINE))
+    sheet.paste(below, (0, 2 * cell + MARGIN))
     return sheet
-
-
-def _legend_rows(
-    entries: Sequence[tuple[str, tuple[int, int, int]]], font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
-) -> list[list[tuple[int, str, tuple[int, int, int]]]]:
-    rows: list[list[tuple[int, str, tuple[int, int, int]]]] = [[]]
-    left = _MARGIN
-    for name, colour in entries:
-        needed = 17 + int(font.getlength(name)) + 2 * _MARGIN
-        if left + needed > width and rows[-1]:
-            rows.append([])
-            left = _MARGIN
-        rows[-1].append((left, name, colour))
-        left += needed
-    return rows
 
 
 def save_picture(path: Path, picture: Image.Image) -> None:

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from pixelcontrast.contrast import ContrastOptions
 from pixelcontrast.data import DataSet
 from pixelcontrast.engine.options import SGD, Optimizer, Poly, Schedule, TrainerOptions
+from pixelcontrast.errors import RecipeError, did_you_mean
 from pixelcontrast.losses import CrossEntropy, DenseTerm
 from pixelcontrast.nn.options import ModelOptions
-from pixelcontrast.recipe.kinds import plain
+from pixelcontrast.recipe.kinds import known_names, plain
 from pixelcontrast.recipe.schema import schema as schema_of
-from pixelcontrast.recipe.sources import Source, find, resolve
+from pixelcontrast.recipe.sources import SUFFIXES, Source, find, resolve
 from pixelcontrast.recipe.text import write
 from pixelcontrast.recipe.validate import validate
 
@@ -64,6 +65,28 @@ def parse(text: str, overrides: Sequence[str] = (), *, name: str = "recipe") -> 
         RecipeError: As `load` does; `name` is what messages call the text.
     """
     return _validated(Source(name, None, text), overrides)
+
+
+def load_data(name_or_path: str, overrides: Sequence[str] = ()) -> DataSet:
+    """Read the data section of a recipe, or the options of a data set by its name alone.
+
+    Args:
+        name_or_path: Name of a data set, such as `camvid`; or of a recipe, as `load` takes it.
+        overrides: `data.a=value` each, in order.
+
+    Raises:
+        RecipeError: As `load` does.
+    """
+    known = known_names(DataSet)
+    if name_or_path in known:
+        return parse(f"data: {name_or_path}", overrides, name=name_or_path).data
+    try:
+        return load(name_or_path, overrides).data
+    except RecipeError as error:
+        if "/" in name_or_path or name_or_path.endswith(SUFFIXES):
+            raise
+        near = did_you_mean(name_or_path, known) or f" Known are {', '.join(known)}."
+        raise RecipeError(f"no data set is called '{name_or_path}'.{near}") from error
 
 
 def dump(recipe: Recipe) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,7 +10,7 @@ from pixelcontrast.data.label_tables import ADE20K
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import pair_by_stem
-from pixelcontrast.data.sources import Cached, PairedFiles, SegmentationDataset
+from pixelcontrast.data.sources import Found, PairedFiles
 
 _FOLDERS = {"train": "training", "val": "validation"}
 
@@ -29,6 +30,7 @@ class Ade20k(DataOptions):
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {"train": (20210,), "val": (2000,)}
 
     name: Literal["ade20k"] = "ade20k"
     batch_size: int = 16
@@ -39,14 +41,14 @@ class Ade20k(DataOptions):
         """The 150 classes."""
         return ADE20K
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Pair images with annotations by stem."""
-        self.check_split(split)
         folder, part = self.folder(), _FOLDERS[split]
+        pairing = pair_by_stem(folder / "images" / part, folder / "annotations" / part, layout=self.layout())
         files = PairedFiles(
-            pairs=pair_by_stem(folder / "images" / part, folder / "annotations" / part, layout=self.layout()),
+            pairs=pairing.pairs,
             label_space=ADE20K,
             raw_ids=raw_id_table({0: IGNORE_INDEX} | {i + 1: i for i in range(ADE20K.num_classes)}),
             advice="Ids 1-150 are the classes and 0 is ignored, as in ADEChallengeData2016; use those annotations",
         )
-        return Cached(files) if self.cache else files
+        return Found(files, pairing.leftovers)

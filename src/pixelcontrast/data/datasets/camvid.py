@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pixelcontrast.data.label_tables import CAMVID
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import pair_by_stem
-from pixelcontrast.data.sources import Cached, PairedFiles, SegmentationDataset
+from pixelcontrast.data.sources import Found, PairedFiles
 
 _VOID = 11
 
@@ -28,6 +29,8 @@ class Camvid(DataOptions):
         root: The folder that holds train/ and trainannot/.
     """
 
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {"train": (367,), "val": (101,), "test": (233,)}
+
     name: Literal["camvid"] = "camvid"
 
     @property
@@ -35,14 +38,14 @@ class Camvid(DataOptions):
         """Eleven classes in SegNet's order."""
         return CAMVID
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Pair `<split>/` with `<split>annot/` by stem."""
-        self.check_split(split)
         folder = self.folder()
+        pairing = pair_by_stem(folder / split, folder / f"{split}annot", layout=self.layout())
         files = PairedFiles(
-            pairs=pair_by_stem(folder / split, folder / f"{split}annot", layout=self.layout()),
+            pairs=pairing.pairs,
             label_space=CAMVID,
             raw_ids=raw_id_table({i: i for i in range(CAMVID.num_classes)} | {_VOID: IGNORE_INDEX}),
             advice="Ids 0-10 are the classes, 11 and 255 are ignored; map other ids to those, or use another data set",
         )
-        return Cached(files) if self.cache else files
+        return Found(files, pairing.leftovers)

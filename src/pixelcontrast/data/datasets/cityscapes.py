@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from pixelcontrast.data.label_tables import CITYSCAPES
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
-from pixelcontrast.data.pairing import check_complete, contents, require_folder
-from pixelcontrast.data.sources import Cached, Pair, PairedFiles, SegmentationDataset
+from pixelcontrast.data.pairing import Pairing, contents, pair, require_folder
+from pixelcontrast.data.sources import Found, Pair, PairedFiles
 from pixelcontrast.errors import DataError
 
 # The label id of each class, as a submission to the test server needs them back.
@@ -37,6 +37,12 @@ class Cityscapes(DataOptions):
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test", "train_extra")
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {
+        "train": (2975,),
+        "val": (500,),
+        "test": (1525,),
+        "train_extra": (19998,),
+    }
 
     name: Literal["cityscapes"] = "cityscapes"
     crop_size: tuple[int, int] = (512, 1024)
@@ -48,9 +54,8 @@ class Cityscapes(DataOptions):
         """The 19 classes that are evaluated, in the order of their train ids."""
         return CITYSCAPES
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Pair the images of all cities of a split with their labels."""
-        self.check_split(split)
         if split == "train_extra" and self.annotations == "fine":
             raise DataError("split 'train_extra' has coarse labels only; set data.annotations=coarse")
         if self.label_files == "label_ids":
@@ -59,23 +64,23 @@ class Cityscapes(DataOptions):
         else:
             raw = {i: i for i in range(CITYSCAPES.num_classes)}
             advice = "These are train ids; for files of label ids set data.label_files=label_ids"
+        pairing = self._pair(self.folder(), split)
         files = PairedFiles(
-            pairs=self._pairs(self.folder(), split),
+            pairs=pairing.pairs,
             label_space=CITYSCAPES,
             raw_ids=raw_id_table(raw),
             advice=advice,
         )
-        return Cached(files) if self.cache else files
+        return Found(files, pairing.leftovers)
 
-    def _pairs(self, root: Path, split: str) -> list[Pair]:
+    def _pair(self, root: Path, split: str) -> Pairing:
         images = _by_city(root / "leftImg8bit" / split, _IMAGE_END, layout=self.layout())
         if split == "test":
-            return [Pair(path, None, name) for name, path in images.items()]
+            return Pairing([Pair(path, None, name) for name, path in images.items()])
         kind = "gtFine" if self.annotations == "fine" else "gtCoarse"
         end = "labelIds" if self.label_files == "label_ids" else "labelTrainIds"
         labels = _by_city(root / kind / split, f"_{kind}_{end}.png", layout=self.layout())
-        check_complete(images, labels, where=root / kind / split)
-        return [Pair(path, labels[name], name) for name, path in images.items()]
+        return pair(images, labels, where=root / kind / split)
 
 
 def _by_city(folder: Path, end: str, *, layout: str) -> dict[str, Path]:

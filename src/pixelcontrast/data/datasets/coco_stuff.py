@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -9,8 +10,8 @@ from typing import ClassVar, Literal
 from pixelcontrast.data.label_tables import COCO_STUFF, spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
-from pixelcontrast.data.pairing import contents, pair_by_list, pair_by_stem
-from pixelcontrast.data.sources import Cached, Pair, PairedFiles, SegmentationDataset
+from pixelcontrast.data.pairing import Pairing, contents, pair_by_list, pair_by_stem
+from pixelcontrast.data.sources import Found, PairedFiles
 from pixelcontrast.errors import DataError
 
 # Numbers from 0 that COCO gave out and never used, with their names.
@@ -47,6 +48,7 @@ class CocoStuff(DataOptions):
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {"train": (9000, 118287), "val": (1000, 5000)}
 
     name: Literal["coco_stuff"] = "coco_stuff"
     batch_size: int = 16
@@ -58,9 +60,8 @@ class CocoStuff(DataOptions):
         """The classes in the order of their numbers."""
         return COCO_STUFF if self.classes == 171 else _ALL
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Pair the images of a split in the layout that is there; the 10k release calls its val split test."""
-        self.check_split(split)
         folder = self.folder()
         ids = {}
         for number in range(NUM_NUMBERS):
@@ -69,22 +70,22 @@ class CocoStuff(DataOptions):
             elif number not in UNUSED:
                 ids[number] = number - sum(unused < number for unused in UNUSED)
         if (folder / "stuffthingmaps").is_dir():
-            pairs, raw = self._pairs_164k(folder, split), ids
+            pairing, raw = self._pair_164k(folder, split), ids
             advice = "Ids 0-181 without the 11 unused ones are the classes, 255 is ignored"
         elif (folder / "imageLists").is_dir():
-            pairs = self._pairs_10k(folder, split)
+            pairing = self._pair_10k(folder, split)
             raw = {0: IGNORE_INDEX} | {number + 1: label for number, label in ids.items()}
             advice = "Ids 1-182 without the 11 unused ones are the classes, 0 is ignored"
         else:
             raise DataError(f"{folder}: expected {self.layout()}; got {contents(folder)}")
-        files = PairedFiles(pairs=pairs, label_space=self.label_space, raw_ids=raw_id_table(raw), advice=advice)
-        return Cached(files) if self.cache else files
+        files = PairedFiles(pairing.pairs, label_space=self.label_space, raw_ids=raw_id_table(raw), advice=advice)
+        return Found(files, pairing.leftovers)
 
-    def _pairs_164k(self, folder: Path, split: str) -> list[Pair]:
+    def _pair_164k(self, folder: Path, split: str) -> Pairing:
         part = f"{split}2017"
         return pair_by_stem(folder / "images" / part, folder / "stuffthingmaps" / part, layout=self.layout())
 
-    def _pairs_10k(self, folder: Path, split: str) -> list[Pair]:
+    def _pair_10k(self, folder: Path, split: str) -> Pairing:
         return pair_by_list(
             folder / "imageLists" / f"{'test' if split == 'val' else split}.txt",
             images=folder / "images",

@@ -14,8 +14,8 @@ import yaml
 from pixelcontrast.data.label_tables import spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
-from pixelcontrast.data.pairing import files_by_stem, pair_by_stem
-from pixelcontrast.data.sources import Cached, Pair, PairedFiles, SegmentationDataset
+from pixelcontrast.data.pairing import Pairing, files_by_stem, pair_by_stem
+from pixelcontrast.data.sources import Found, Leftover, Pair, PairedFiles
 from pixelcontrast.errors import DataError
 
 _HOW_CLASSES = (
@@ -58,33 +58,34 @@ class Folder(DataOptions):
         """
         return self._read_classes()[0]
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Pair the files of a split."""
-        self.check_split(split)
         space, ids = self._read_classes()
         shift = int(self.reduce_zero_label)
         ignored = {*self.ignore_ids} - ({*ids} if not shift else set())
         raw = dict.fromkeys(ignored | ({0} if shift else set()), IGNORE_INDEX)
         table = raw_id_table(raw | {number + shift: label for label, number in enumerate(ids)})
         path = self._classes_path()
+        pairing = self._listed(split) if self.pairs is not None else self._lying(split)
         files = PairedFiles(
-            pairs=self._listed(split) if self.pairs is not None else self._found(split),
+            pairs=pairing.pairs,
             label_space=space,
             raw_ids=table,
             advice=f"Give it a class in {path}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]",
         )
-        return Cached(files) if self.cache else files
+        return Found(files, pairing.leftovers)
 
-    def _found(self, split: str) -> list[Pair]:
+    def _lying(self, split: str) -> Pairing:
         images, labels = self.folder() / "images" / split, self.folder() / "labels" / split
         if split == "test" and not labels.is_dir():
-            return [Pair(path, None, stem) for stem, path in files_by_stem(images, layout=self.layout()).items()]
+            found = files_by_stem(images, layout=self.layout())
+            return Pairing([Pair(path, None, stem) for stem, path in found.items()])
         return pair_by_stem(images, labels, layout=self.layout())
 
-    def _listed(self, split: str) -> list[Pair]:
+    def _listed(self, split: str) -> Pairing:
         root = self.folder()
         path = root / str(self.pairs)
-        pairs = []
+        pairs, leftovers = [], []
         for number, row in enumerate(_read_rows(path), start=1):
             if row.get("image") is None or row.get("split") is None:
                 raise DataError(f"{path}: row {number} has {sorted(row)}; expected image, labels and split")
@@ -93,14 +94,15 @@ class Folder(DataOptions):
             image, labels = root / row["image"], root / row["labels"] if row.get("labels") else None
             if labels is None and split != "test":
                 raise DataError(f"{path}: row {number} ({image.name}) has no labels; only a test split may go without")
-            for file in (image, labels):
-                if file is not None and not file.is_file():
-                    raise DataError(f"{path}: row {number} names {file}, which is not there; paths start at {root}")
+            if missing := [file for file in (image, labels) if file is not None and not file.is_file()]:
+                message = f"{path}: row {number} names {missing[0]}, which is not there; paths start at {root}"
+                leftovers.append(Leftover(message, tuple(missing)))
+                continue
             # The path without its suffix, for images of one name may lie in several folders.
             pairs.append(Pair(image, labels, str(Path(row["image"]).with_suffix(""))))
-        if not pairs:
+        if not pairs and not leftovers:
             raise DataError(f"{path}: expected rows with split {split!r}, got none; add some or choose another split")
-        return pairs
+        return Pairing(pairs, tuple(leftovers))
 
     def _classes_path(self) -> Path:
         return self.folder() / (self.classes or "classes.yaml")

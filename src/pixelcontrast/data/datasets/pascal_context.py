@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -10,7 +11,7 @@ from pixelcontrast.data.label_tables import PASCAL_CONTEXT
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import pair_by_list
-from pixelcontrast.data.sources import Cached, PairedFiles, SegmentationDataset
+from pixelcontrast.data.sources import Found, PairedFiles
 
 _WITH_BACKGROUND = LabelSpace(("background", *PASCAL_CONTEXT.names), ((128, 128, 128), *PASCAL_CONTEXT.palette))
 
@@ -32,6 +33,7 @@ class PascalContext(DataOptions):
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {"train": (4996, 4998), "val": (5104, 5105)}
 
     name: Literal["pascal_context"] = "pascal_context"
     batch_size: int = 16
@@ -43,20 +45,20 @@ class PascalContext(DataOptions):
         """The classes, with the background first if it is one."""
         return PASCAL_CONTEXT if self.classes == 59 else _WITH_BACKGROUND
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Pair the images that the split's list names."""
-        self.check_split(split)
         folder: Path = self.folder()
         first = 0 if self.classes == 60 else IGNORE_INDEX
+        pairing = pair_by_list(
+            folder / "ImageSets" / "SegmentationContext" / f"{split}.txt",
+            images=folder / "JPEGImages",
+            labels=folder / "SegmentationClassContext",
+            layout=self.layout(),
+        )
         files = PairedFiles(
-            pairs=pair_by_list(
-                folder / "ImageSets" / "SegmentationContext" / f"{split}.txt",
-                images=folder / "JPEGImages",
-                labels=folder / "SegmentationClassContext",
-                layout=self.layout(),
-            ),
+            pairs=pairing.pairs,
             label_space=self.label_space,
             raw_ids=raw_id_table({0: first} | {i + 1: i + (self.classes == 60) for i in range(59)}),
             advice="Ids 1-59 are the frequent categories and 0 the rest; labels of all 459 categories must be reduced",
         )
-        return Cached(files) if self.cache else files
+        return Found(files, pairing.leftovers)

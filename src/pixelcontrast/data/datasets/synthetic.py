@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -20,7 +20,7 @@ from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import pair_by_stem
 from pixelcontrast.data.scenes.composition import draw_scene
-from pixelcontrast.data.sources import Cached, PairedFiles, SegmentationDataset
+from pixelcontrast.data.sources import Found, PairedFiles
 from pixelcontrast.errors import DataError
 from pixelcontrast.ops.hashing import mix
 
@@ -47,6 +47,7 @@ class Synthetic(DataOptions):
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    published_counts: ClassVar[Mapping[str, tuple[int, ...]]] = {name: (count,) for name, count in NUM_IMAGES.items()}
 
     name: Literal["synthetic"] = "synthetic"
     crop_size: tuple[int, int] = (128, 256)
@@ -98,17 +99,17 @@ class Synthetic(DataOptions):
             shutil.rmtree(draft, ignore_errors=True)
         return home
 
-    def open(self, split: str) -> SegmentationDataset:
+    def find(self, split: str) -> Found:
         """Draw the scenes if they are not there yet, and list a split."""
-        self.check_split(split)
         home = self.prepare()
+        pairing = pair_by_stem(home / split, home / f"{split}annot", layout=f"the drawn scenes; delete {home}")
         files = PairedFiles(
-            pairs=pair_by_stem(home / split, home / f"{split}annot", layout=f"the drawn scenes; delete {home}"),
+            pairs=pairing.pairs,
             label_space=SYNTHETIC,
             raw_ids=raw_id_table({i: i for i in range(SYNTHETIC.num_classes)} | {IGNORE_INDEX: IGNORE_INDEX}),
             advice=f"The file was changed; delete {home} and it is drawn again",
         )
-        return Cached(files) if self.cache else files
+        return Found(files, pairing.leftovers)
 
 
 def scene(split: str, index: int) -> tuple[torch.Tensor, torch.Tensor]:
