@@ -1,9 +1,16 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from pixelcontrast.engine.checkpoints import WholeCheckpointIO, checkpoints_in, newest_whole_checkpoint, step_of
+from pixelcontrast.engine.checkpoints import (
+    WholeCheckpointIO,
+    checkpoints_in,
+    checksum_file,
+    newest_whole_checkpoint,
+    step_of,
+)
 from pixelcontrast.engine.run_folder import RunFolder, next_run_folder
 from pixelcontrast.errors import RunError
 
@@ -32,14 +39,87 @@ def test_the_newest_whole_one_is_found_and_torn_ones_are_passed_over(tmp_path: P
     assert newest_whole_checkpoint(tmp_path) == old
 
 
-def test_a_failed_write_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError("No space left on device")
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        save(tmp_path, 1)
-    assert checkpoints_in(tmp_path) == []
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:500]), "torn, truncated or changed"),
+        (lambda path: path.write_bytes(b""), "torn, truncated or changed"),
+        (lambda path: flip(path, 900), "torn, truncated or changed"),
+        (lambda path: flip(checksum_file(path), 5), "torn, truncated or changed"),
+        (lambda path: checksum_file(path).write_bytes(b"\xff\xfe"), "torn, truncated or changed"),
+        (lambda path: checksum_file(path).unlink(), "checksum is missing"),
+        (lambda path: checksum_file(path).write_text(""), "checksum is missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    ],
+)
+def test_what_is_amiss_is_said_and_the_one_before_is_taken(
+    tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    old, new = save(tmp_path, 90), save(tmp_path, 100)
+    damage(new)
+    told: list[tuple[Path, str]] = []
+    assert newest_whole_checkpoint(tmp_path, passed_over=lambda path, why: told.append((path, why))) == old
+    assert [path for path, _ in told] == [new]
+    assert reason in told[0][1]
+
+
+def test_a_run_goes_on_from_the_newest_whole_one_and_the_torn_one_is_out_of_the_way(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    old, new = save(folder.checkpoints, 90), save(folder.checkpoints, 100)
+    new.write_bytes(new.read_bytes()[:-1])
+    told: list[str] = []
+    assert folder.resume_point(told.append) == old
+    assert told[0].startswith(f"passed over {new}: ")
+    assert told[0].endswith("kept as step_00000100.ckpt.torn")
+    assert told[1] == "resuming at step 90"
+    assert checkpoints_in(folder.checkpoints) == [old]
+    old.unlink()
+    told.clear()
+    assert folder.resume_point(told.append) is None
+    assert told == ["no checkpoint: starting at step 0"]
+
+
+def test_a_kill_between_checksum_and_rename_keeps_the_older_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path, 7)
+    before = path.read_bytes()
+    replace = Path.replace
+
+    def killed(partial: Path, target: Path) -> Path:
+        if target == path:
+            raise SystemExit("killed")
+        return replace(partial, target)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(SystemExit):
+                WholeCheckpointIO().save_checkpoint({"step": 8}, path)
+        assert path.read_bytes() == before
+        assert newest_whole_checkpoint(tmp_path) == path
+    WholeCheckpointIO().save_checkpoint({"step": 9}, path)
+    assert newest_whole_checkpoint(tmp_path) == path
+    assert WholeCheckpointIO().load_checkpoint(path) == {"step": 9}
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint_and_no_part_of_the_new(small_disk: Path) -> None:
+    good = save(small_disk, 1)
+    with pytest.raises(RunError, match="no room on the disk"):
+        WholeCheckpointIO().save_checkpoint({"weights": torch.zeros(1_000_000)}, small_disk / "step_00000002.ckpt")
+    assert newest_whole_checkpoint(small_disk) == good
+    assert {path.name for path in small_disk.iterdir()} == {good.name, checksum_file(good).name}
+
+
+def test_checkpoints_are_in_order_of_their_steps_however_many(tmp_path: Path) -> None:
+    paths = [save(tmp_path, step) for step in (99_999_999, 100_000_000)]
+    assert checkpoints_in(tmp_path) == paths
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
@@ -48,18 +128,31 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "exploded",)  # type: ignore[return-value]
 
     torch.save({"x": Bomb()}, tmp_path / "step_00000001.ckpt")
-    with pytest.raises(Exception, match="[Ww]eights"):
+    with pytest.raises(RunError, match=r"cannot be read as a checkpoint: [\s\S]*[Ww]eights"):
         WholeCheckpointIO().load_checkpoint(tmp_path / "step_00000001.ckpt")
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_used_folder_needs_resume(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    assert folder.begin("seed: 0\n", resume=False) is None
+    folder.begin("seed: 0\n", resume=False)
     with pytest.raises(RunError, match="--resume"):
         folder.begin("seed: 1\n", resume=False)
-    assert folder.begin("seed: 1\n", resume=True) is None
+    folder.begin("seed: 1\n", resume=True)
     assert folder.recipe.read_text() == "seed: 0\n"
+
+
+def test_what_a_kill_left_half_written_does_not_make_a_folder_used(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml.partial").write_text("se")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_00000001.ckpt.partial").write_text("half")
+    (tmp_path / "recipe.yaml").write_text("seed: 0\n")
+    RunFolder(tmp_path).begin("seed: 1\n", resume=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoints", "recipe.yaml"]
+    (tmp_path / "recipe.yaml").rename(tmp_path / "recipe.yaml.partial")
+    (tmp_path / "checkpoints").rmdir()
+    RunFolder(tmp_path).begin("seed: 2\n", resume=False)
+    assert (tmp_path / "recipe.yaml").read_text() == "seed: 2\n"
 
 
 def test_a_folder_of_other_things_is_no_run(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from pixelcontrast.errors import RecipeError
+from pixelcontrast.files import write_text
 
 LoggerKind = Literal["tensorboard", "wandb", "mlflow", "none"]
 _PROJECT = "pixelcontrast"
@@ -80,7 +81,7 @@ def drop_from(step: int, path: Path) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text().splitlines() if _step(line) < step]
-    path.write_text("".join(line + "\n" for line in kept))
+    write_text(path, "".join(line + "\n" for line in kept))
 
 
 def _step(line: str) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelcontrast.engine.checkpoints import newest_whole_checkpoint
+from pixelcontrast.engine.checkpoints import newest_whole_checkpoint, set_aside, step_of
 from pixelcontrast.errors import RunError
+from pixelcontrast.files import PARTIAL, clear_partial, write_text
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,14 @@ class RunFolder:
         """Image, label, prediction, errors."""
         return self.path / "pictures"
 
-    def begin(self, recipe_text: str, *, resume: bool) -> Path | None:
-        """Make the folder, or check that the run in it may go on; return the checkpoint to go on from, if any.
+    def begin(self, recipe_text: str, *, resume: bool) -> None:
+        """Make the folder, or check that its run may go on, and clear away what a killed process left half-written.
 
         Raises:
             RunError: If the folder is used and `resume` was not asked for, or is not a run folder.
         """
-        used = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        inside = self.path.iterdir() if self.path.is_dir() else ()
+        used = self.path.is_file() or any(path.suffix != PARTIAL for path in inside)
         if used and not resume:
             raise RunError(
                 f"{self.path} is not empty; expected a new folder for a new run.\n"
@@ -69,10 +72,20 @@ class RunFolder:
             )
         if used and not self.recipe.exists():
             raise RunError(f"{self.path} holds files but no recipe.yaml, so it is no run that could be resumed.")
-        self.path.mkdir(parents=True, exist_ok=True)
         if not used:
-            self.recipe.write_text(recipe_text)
-        return newest_whole_checkpoint(self.checkpoints)
+            write_text(self.recipe, recipe_text)
+        for folder in (self.path, self.checkpoints):
+            clear_partial(folder)
+
+    def resume_point(self, say: Callable[[str], None]) -> Path | None:
+        """The newest whole checkpoint; newer ones that are not whole are renamed, and `say` is told what is amiss."""
+
+        def pass_over(checkpoint: Path, reason: str) -> None:
+            say(f"passed over {checkpoint}: {reason}; kept as {set_aside(checkpoint).name}")
+
+        checkpoint = newest_whole_checkpoint(self.checkpoints, passed_over=pass_over)
+        say(f"resuming at step {step_of(checkpoint)}" if checkpoint else "no checkpoint: starting at step 0")
+        return checkpoint
 
     def require_weights(self) -> Path:
         """The folder, if it holds deployed weights.

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 from torch import Tensor
 
+from pixelcontrast.files import write_text
 from pixelcontrast.ops.confusion import class_accuracy, intersection_over_union, pixel_accuracy
 
 
@@ -72,9 +73,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write scores.json in one piece: a reader never sees half of it."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.replace(path)
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     def table(self, title: str) -> Table:
         """Per-class table for the terminal."""

@@ -89,9 +89,9 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     task = build_task(recipe)
     recipe.data.open("val")  # a missing split shows before the training, not after
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the other ranks find the folder as the first makes it
-    checkpoint = folder.begin(recipe_text, resume=resume) if first else newest_whole_checkpoint(folder.checkpoints)
-    if resume:
-        console.print(f"resuming at step {step_of(checkpoint)}" if checkpoint else "no checkpoint: starting at step 0")
+    if first:
+        folder.begin(recipe_text, resume=resume)
+    checkpoint = folder.resume_point(console.print) if resume else None
     describe(task, console)
     decay = recipe.trainer.ema_decay
     averaging = None if decay is None else AverageWeights(task.segmentor, decay=decay)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixelcontrast import __version__
 from pixelcontrast.errors import RunError
+from pixelcontrast.files import write_text
 from pixelcontrast.nn.heads import Head
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_weights, write_weights
@@ -72,12 +73,11 @@ class SavedModel:
 
 
 def write_model(saved: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Write the three files; equal networks give equal bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the three files, each whole or not at all; equal networks give equal bytes."""
     config = {"pixelcontrast": __version__} | dataclasses.asdict(saved)
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
-    (folder / CARD_FILE).write_text(_card(saved))
-    write_weights(state, folder / WEIGHTS_FILE)
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    write_text(folder / CARD_FILE, _card(saved))
+    write_weights(state, folder / WEIGHTS_FILE)  # last: it is what a finished training is known by
 
 
 def read_model(source: Path | str, *, revision: str | None = None) -> tuple[SavedModel, dict[str, Tensor]]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pixelcontrast.errors import RunError
+from pixelcontrast.files import written_whole
 
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
@@ -19,8 +20,8 @@ CARD_FILE = "README.md"
 
 def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors: equal tensors give equal bytes, with no date and no path inside."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
+    with written_whole(path) as partial:
+        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

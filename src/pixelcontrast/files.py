@@ -1,0 +1,81 @@
+"""Files that are whole or not there: written aside, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pixelcontrast.errors import RunError
+
+PARTIAL = ".partial"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write a file at, which then takes the place of `path` in one step.
+
+    A process that is killed, a machine that loses power or a disk that is full leave the file that was there before, or
+    none. What is left of a killed writer is called `NAME.partial`, and the next one overwrites it.
+
+    Raises:
+        RunError: If the disk has no room; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+        _flush(path.parent)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if is_full(error):
+            raise no_room(path) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole.
+
+    Raises:
+        RunError: If the disk has no room.
+    """
+    with written_whole(path) as partial:
+        partial.write_text(text)
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove what killed writers left behind."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it hides, says that a disk or a user's share of it is full."""
+    while error is not None:
+        numbers = (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        if any(f"(os error {number})" in str(error) for number in numbers):  # how Rust, so safetensors, says it
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def no_room(path: Path) -> RunError:
+    """What a user is told of a full disk."""
+    return RunError(f"no room on the disk for {path}; free some, then go on (training: with --resume)")
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and keeps names by itself
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

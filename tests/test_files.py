@@ -1,0 +1,95 @@
+"""A file is there whole or as it was before, whatever ends its writing."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelcontrast.errors import RunError
+from pixelcontrast.files import clear_partial, write_text, written_whole
+from pixelcontrast.nn.weights import write_weights
+
+
+def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "deep" / "a.json", "1")
+    write_text(tmp_path / "deep" / "a.json", "2")
+    assert {path.name: path.read_text() for path in (tmp_path / "deep").iterdir()} == {"a.json": "2"}
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    with written_whole(path) as partial:
+        partial.write_text("half")
+        assert path.read_text() == "old"
+        partial.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to tell a descriptor's file")
+def test_the_content_is_on_the_disk_before_the_name_and_then_the_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    replace = Path.replace
+
+    def fsync(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    def renamed(path: Path, target: Path) -> Path:
+        events.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_text(tmp_path / "a", "")
+    assert events == ["a.partial", "rename", tmp_path.name]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "broken"), RuntimeError("no")])
+def test_a_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def fails() -> None:
+        with written_whole(path) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fails()
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_full_disk_is_a_message_however_it_is_hidden(tmp_path: Path) -> None:
+    def fails(error: Exception, cause: Exception | None) -> None:
+        with written_whole(tmp_path / "a"):
+            raise error from cause
+
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for error, cause in (
+        (full, None),
+        (RuntimeError("unexpected pos 704"), full),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), None),
+    ):
+        with pytest.raises(RunError, match=f"no room on the disk for {tmp_path / 'a'}; free some"):
+            fails(error, cause)
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_a_message_and_the_old_ones_stay(small_disk: Path) -> None:
+    path = small_disk / "weights.safetensors"
+    write_weights({"a": torch.zeros(1000)}, path)
+    before = path.read_bytes()
+    with pytest.raises(RunError, match="no room on the disk"):
+        write_weights({"a": torch.zeros(1_000_000)}, path)
+    assert [each.read_bytes() for each in small_disk.iterdir()] == [before]
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "a.ckpt.partial").write_text("half")
+    (tmp_path / "a.ckpt").write_text("whole")
+    clear_partial(tmp_path)
+    clear_partial(tmp_path / "absent")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
