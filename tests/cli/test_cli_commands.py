@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 import pixelcontrast
 from pixelcontrast.cli import running
 from pixelcontrast.cli.app import app
+from pixelcontrast.engine.examples import Choice
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.tally import Tally
 from pixelcontrast.recipe.root import dump, load
 
 RECIPE = "synthetic/hrnet_w18_small"
@@ -65,7 +67,8 @@ def record_runs(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def stand_in(*_: object, run_dir: Path, **__: object) -> Scores:
         calls.append(run_dir)
-        return Scores.from_counts(torch.eye(2, dtype=torch.int64), ("a", "b"), protocol="", images=1, step=1)
+        nothing = Tally.zeros(1, 2, torch.device("cpu"))
+        return Scores.from_tally(nothing, ("a", "b"), Choice((), (), ()), protocol="", images=1, step=1)
 
     monkeypatch.setattr("pixelcontrast.engine.training.train", stand_in)
     return calls

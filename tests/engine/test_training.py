@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -34,6 +35,16 @@ def test_a_run_leaves_what_a_person_needs(recipe: Recipe, tmp_path: Path) -> Non
     assert {"loss/cross_entropy", "loss/contrast"} <= set(lines[0])
     assert lines[0]["lr"] == pytest.approx(0.05)
     assert len(list((run_dir / "pictures").glob("*.png"))) == 3
+    assert {file.name for file in (run_dir / "examples").iterdir()} == {
+        f"{i}.{kind}" for i in range(3) for kind in ("image.jpg", "label.png", "prediction.png")
+    }
+    assert scores.even == ("0", "1", "2")
+    assert [score for _, score in scores.worst] == sorted(score for _, score in scores.best)
+    images = np.load(run_dir / "images.npz")
+    assert images["names"].tolist() == ["0", "1", "2"]
+    assert images["intersection"].sum(0).tolist() == np.diagonal(scores.counts).tolist()
+    assert images["labelled"].sum(0).tolist() == np.sum(scores.counts, 1).tolist()
+    assert images["predicted"].sum(0).tolist() == np.sum(scores.counts, 0).tolist()
     speed = [json.loads(line) for line in (run_dir / "speed.jsonl").read_text().splitlines()]
     assert [line["step"] for line in speed] == [0, 1, 2, 3, 4, 5]
     assert all(line["images_per_second"] > 0 and line["peak_bytes"] > 1e6 for line in speed)

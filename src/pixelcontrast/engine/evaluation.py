@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from pixelcontrast.data.loader import EvaluationSample
+from pixelcontrast.engine.tally import Prediction, Tally
 from pixelcontrast.nn.segmentor import Segmentor
-from pixelcontrast.ops.confusion import confusion_counts
 from pixelcontrast.ops.resize import resize_logits
 
 WHOLE_IMAGE = "single scale, whole image, labels at original size"
@@ -29,38 +28,38 @@ def evaluating(segmentor: Segmentor) -> Iterator[None]:
         segmentor.train(was_training)
 
 
-def count_confusion(
+def tally_split(
     segmentor: Segmentor,
     samples: Iterable[EvaluationSample],
+    tally: Tally,
     *,
     device: torch.device,
-    observe: Callable[[int, EvaluationSample, Tensor], None] | None = None,
-) -> tuple[Tensor, int]:
-    """Predict every sample of this rank and count pixels by (label, prediction), summed over all ranks.
+    indices: Iterable[int],
+    observe: Callable[[int, EvaluationSample, Prediction, Tensor], None] | None = None,
+) -> None:
+    """Predict every sample of this rank, and add up what all ranks count.
 
     Args:
         segmentor: The network, on `device`.
         samples: This rank's share of the split.
+        tally: Takes the counts.
         device: Where to compute.
-        observe: Called with position in `samples`, sample and predictions [H W], before they are dropped.
-
-    Returns:
-        Counts [k k], row = label, and the number of images.
+        indices: Of the samples, in the split.
+        observe: Called with index, sample, prediction, and the image's own pixels right, labelled and predicted [3 k],
+            before they are dropped.
     """
-    totals = torch.zeros(segmentor.num_classes**2 + 1, dtype=torch.int64, device=device)
     with evaluating(segmentor):
-        for position, sample in enumerate(samples):
+        for index, sample in zip(indices, samples, strict=True):
             labels = sample.labels.to(device)
-            predictions = predict_labels(segmentor, sample.image.to(device), size=labels.shape)
-            totals[:-1] += confusion_counts(labels, predictions, segmentor.num_classes).flatten()
-            totals[-1] += 1
+            prediction = predict(segmentor, sample.image.to(device), size=labels.shape)
+            own = tally.add(index, labels, prediction)
             if observe is not None:
-                observe(position, sample, predictions)
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(totals)
-    return totals[:-1].view(segmentor.num_classes, segmentor.num_classes), int(totals[-1])
+                observe(index, sample, prediction, own)
+    tally.sum_over_ranks()
 
 
-def predict_labels(segmentor: Segmentor, image: Tensor, *, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Class ids [H W] of one normalised image [1 3 h w], decided on logits brought to `size`."""
-    return resize_logits(segmentor(image).logits.float(), size).argmax(1)[0]
+def predict(segmentor: Segmentor, image: Tensor, *, size: torch.Size | tuple[int, int]) -> Prediction:
+    """Class and confidence of each pixel of one normalised image [1 3 h w], decided on logits brought to `size`."""
+    logits = resize_logits(segmentor(image).logits.float(), size)[0]
+    highest, labels = logits.max(0)
+    return Prediction(labels, (highest - logits.logsumexp(0)).exp())

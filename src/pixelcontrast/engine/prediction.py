@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixelcontrast.data.decoding import IMAGE_SUFFIXES, read_image
 from pixelcontrast.data.transforms import normalize
-from pixelcontrast.engine.evaluation import evaluating, predict_labels
+from pixelcontrast.engine.evaluation import evaluating, predict
 from pixelcontrast.engine.pictures import colourise
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
@@ -89,7 +89,7 @@ def predict_images(
 
 def _predict_one(segmentor: Segmentor, image: Tensor, output: Path, name: Path, *, device: torch.device) -> Path:
     normalised = normalize(image, mean=segmentor.mean, std=segmentor.std)[None].to(device)
-    labels = predict_labels(segmentor, normalised, size=image.shape[-2:]).cpu()
+    labels = predict(segmentor, normalised, size=image.shape[-2:]).labels.cpu()
     colours = np.asarray(colourise(labels, segmentor.palette))
     blend = (0.5 * np.asarray(image.permute(1, 2, 0)) + 0.5 * colours).astype(np.uint8)
     pictures = {"labels": np.asarray(labels.to(torch.uint8)), "colour": colours, "overlay": blend}

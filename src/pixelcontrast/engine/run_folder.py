@@ -12,10 +12,35 @@ from pixelcontrast.files import PARTIAL, clear_partial, write_text
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """Paths inside a run folder. The folder can be moved: nothing in it names its place."""
+class EvaluationFolder:
+    """What an evaluation leaves: a run folder has its final one, and below `evaluations/` those made later."""
 
     path: Path
+
+    @property
+    def scores(self) -> Path:
+        """Scores over the whole split; written last, so its presence says that the evaluation is done."""
+        return self.path / "scores.json"
+
+    @property
+    def images(self) -> Path:
+        """Counts of pixels by image and class."""
+        return self.path / "images.npz"
+
+    @property
+    def examples(self) -> Path:
+        """Image, label and prediction of the worst, the best and evenly spaced images, a file each, for programs."""
+        return self.path / "examples"
+
+    @property
+    def pictures(self) -> Path:
+        """Image, label, prediction and errors on one sheet, for people."""
+        return self.path / "pictures"
+
+
+@dataclass(frozen=True)
+class RunFolder(EvaluationFolder):
+    """Paths inside a run folder. The folder can be moved: nothing in it names its place."""
 
     @property
     def recipe(self) -> Path:
@@ -38,11 +63,6 @@ class RunFolder:
         return self.path / "provenance.jsonl"
 
     @property
-    def scores(self) -> Path:
-        """The final evaluation; its presence says that the run is done."""
-        return self.path / "scores.json"
-
-    @property
     def checkpoints(self) -> Path:
         """Everything needed to go on training."""
         return self.path / "checkpoints"
@@ -52,10 +72,9 @@ class RunFolder:
         """The deployed network alone."""
         return self.path / "weights.safetensors"
 
-    @property
-    def pictures(self) -> Path:
-        """Image, label, prediction, errors."""
-        return self.path / "pictures"
+    def evaluation(self, name: str) -> EvaluationFolder:
+        """The folder of an evaluation that was asked for after the training."""
+        return EvaluationFolder(self.path / "evaluations" / name)
 
     def begin(self, recipe_text: str, *, resume: bool) -> None:
         """Make the folder, or check that its run may go on, and clear away what a killed process left half-written.

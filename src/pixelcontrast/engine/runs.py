@@ -24,7 +24,7 @@ def best_device() -> torch.device:
 
 
 def evaluate_run(run_dir: Path, data: DataSet, *, split: str) -> Scores:
-    """Evaluate a run's deployed weights on a split; scores and pictures go to `evaluations/SPLIT` in the run folder.
+    """Evaluate a run's deployed weights on a split; what comes out goes to `evaluations/SPLIT` in the run folder.
 
     Raises:
         UserError: If the run has no weights, or the split cannot be read.
@@ -32,11 +32,10 @@ def evaluate_run(run_dir: Path, data: DataSet, *, split: str) -> Scores:
     folder = RunFolder(run_dir)
     device = best_device()
     segmentor = Segmentor.from_pretrained(folder.require_weights()).to(device)
-    place = folder.path / "evaluations" / split
+    place = folder.evaluation(split)
     step = json.loads(folder.scores.read_text())["step"] if folder.scores.exists() else 0
-    scores = score_split(segmentor, data, split, device=device, step=step, pictures=place)
-    place.mkdir(parents=True, exist_ok=True)
-    scores.save(place / "scores.json")
+    scores = score_split(segmentor, data, split, device=device, step=step, folder=place)
+    scores.save(place.scores)
     return scores
 
 

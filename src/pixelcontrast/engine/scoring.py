@@ -1,22 +1,24 @@
-"""Scores and pictures of one split of a data set."""
+"""Scores of a segmentor on a split of a data set, and what people look at beside them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from pixelcontrast.data import DataSet
+from pixelcontrast.data import DataSet, LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
-from pixelcontrast.engine.evaluation import WHOLE_IMAGE, count_confusion
+from pixelcontrast.engine.evaluation import WHOLE_IMAGE, tally_split
+from pixelcontrast.engine.examples import ExampleGallery, Files, clear_examples, encode_example, place_below
 from pixelcontrast.engine.pictures import as_pixels, comparison, save_picture
+from pixelcontrast.engine.ranks import gathered, rank_and_count
+from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.tally import Prediction, Tally
 from pixelcontrast.errors import DataError
+from pixelcontrast.files import written_whole
 from pixelcontrast.nn.segmentor import Segmentor
-
-_PICTURES = 8
+from pixelcontrast.ops.confusion import iou_of_margins
 
 
 def score_split(
@@ -26,7 +28,7 @@ def score_split(
     *,
     device: torch.device,
     step: int,
-    pictures: Path | None = None,
+    folder: EvaluationFolder | None = None,
 ) -> Scores:
     """Evaluate a segmentor on a split, all ranks together.
 
@@ -36,7 +38,7 @@ def score_split(
         split: Which split; it must have labels.
         device: Where to compute.
         step: Optimiser steps the weights were trained for, kept in the scores.
-        pictures: Folder for some eight pictures, evenly spaced over the split.
+        folder: Takes pictures, examples and the counts of each image; the scores are the caller's to save, last.
 
     Returns:
         The scores, equal on all ranks.
@@ -45,22 +47,59 @@ def score_split(
         DataError: If the split is not there or the data set has other classes than the network.
     """
     dataset = options.open(split)
-    names = dataset.label_space.names
-    if len(names) != segmentor.num_classes:
+    space = dataset.label_space
+    if space.num_classes != segmentor.num_classes:
         raise DataError(
-            f"the network has {segmentor.num_classes} classes, but {options.name} has {len(names)}; "
+            f"the network has {segmentor.num_classes} classes, but {options.name} has {space.num_classes}; "
             "evaluate on the data set it was trained for."
         )
-    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    rank, ranks = rank_and_count()
+    if folder is not None and rank == 0:
+        clear_examples(folder.examples)
     loader = evaluation_loader(dataset, options, rank=rank, world_size=ranks, mean=segmentor.mean, std=segmentor.std)
-    every = max(len(dataset) // _PICTURES, 1)
+    tally = Tally.zeros(len(dataset), space.num_classes, device)
+    onlooker = _Onlooker(segmentor, space, len(dataset), folder)
+    tally_split(segmentor, loader, tally, device=device, indices=range(rank, len(dataset), ranks), observe=onlooker)
+    names = tuple(name for _, name in sorted(gathered(onlooker.names)))
+    examples = onlooker.gallery.choose(folder.examples if folder is not None else None)
+    if folder is not None and rank == 0:
+        save_counts(folder, names, tally.images)
+    protocol = f"{options.name} {split}, {space.num_classes} classes, {WHOLE_IMAGE}"
+    return Scores.from_tally(tally, space.names, examples, protocol=protocol, images=len(names), step=step)
 
-    def draw(position: int, sample: EvaluationSample, predictions: Tensor) -> None:
-        if pictures is not None and (rank + position * ranks) % every == 0:
-            image = as_pixels(sample.image, mean=segmentor.mean, std=segmentor.std)[0]
-            sheet = comparison(image, sample.labels, predictions.cpu(), dataset.label_space)
-            save_picture(pictures / f"{sample.name}.png", sheet)
 
-    counts, images = count_confusion(segmentor, loader, device=device, observe=draw)
-    protocol = f"{options.name} {split}, {len(names)} classes, {WHOLE_IMAGE}"
-    return Scores.from_counts(counts, names, protocol=protocol, images=images, step=step)
+def save_counts(folder: EvaluationFolder, names: tuple[str, ...], images: Tensor) -> None:
+    """Write images.npz: names [n], and pixels [n k] intersection (right), labelled and predicted, of each image."""
+    right, labelled, predicted = images.cpu().numpy().swapaxes(0, 1)
+    with written_whole(folder.images) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, names=np.asarray(names), intersection=right, labelled=labelled, predicted=predicted)
+
+
+class _Onlooker:
+    """Sees each image of this rank once: keeps its name, offers it as an example, draws it if it is an even one."""
+
+    def __init__(
+        self, segmentor: Segmentor, space: LabelSpace, num_images: int, folder: EvaluationFolder | None
+    ) -> None:
+        self.names: list[tuple[int, str]] = []
+        self.gallery = ExampleGallery(num_images)
+        self._segmentor, self._space, self._folder = segmentor, space, folder
+
+    def __call__(self, index: int, sample: EvaluationSample, prediction: Prediction, own: Tensor) -> None:
+        """Take in one image, what was predicted, and its pixels right, labelled and predicted [3 k]."""
+        self.names.append((index, sample.name))
+        score = float(iou_of_margins(own).nanmean())
+
+        def pixels() -> Tensor:
+            return as_pixels(sample.image, mean=self._segmentor.mean, std=self._segmentor.std)[0]
+
+        def encode() -> Files:
+            if self._folder is None:
+                return {}
+            return encode_example(pixels(), sample.labels, prediction.labels, self._space)
+
+        self.gallery.offer(index, sample.name, None if np.isnan(score) else score, encode)
+        if self._folder is not None and index in self.gallery.even:
+            sheet = comparison(pixels(), sample.labels, prediction.labels.cpu(), self._space)
+            place = self._folder.pictures / place_below(sample.name)
+            save_picture(place.with_name(place.name + ".png"), sheet)

@@ -115,7 +115,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
         deployed.save_pretrained(run_dir)
     device = trainer.strategy.root_device  # the trainer leaves the network on the CPU
     scores = score_split(
-        deployed.to(device), recipe.data, "val", device=device, step=trainer.global_step, pictures=folder.pictures
+        deployed.to(device), recipe.data, "val", device=device, step=trainer.global_step, folder=folder
     )
     if trainer.is_global_zero:
         scores.save(folder.scores)

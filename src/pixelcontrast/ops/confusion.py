@@ -32,13 +32,33 @@ def confusion_counts(
 
 def intersection_over_union(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
     """IoU per class, 0 to 1: TP / (TP + FP + FN); NaN for a class absent from labels and predictions."""
-    hits = counts.diagonal().double()
-    return hits / (counts.sum(0) + counts.sum(1) - counts.diagonal())
+    return iou_of_margins(margins(counts))
+
+
+def margins(counts: Int[Tensor, "k k"]) -> Int[Tensor, "3 k"]:
+    """What IoU, precision and recall need of the counts: pixels right, labelled and predicted, of each class."""
+    return torch.stack([counts.diagonal(), counts.sum(1), counts.sum(0)])
+
+
+def iou_of_margins(margins: Int[Tensor, "*n 3 k"]) -> Float[Tensor, "*n k"]:
+    """IoU per class, 0 to 1, as `intersection_over_union` of the counts; NaN for a class absent from both."""
+    right, labelled, predicted = margins.unbind(-2)
+    return right.double() / (labelled + predicted - right)
 
 
 def class_accuracy(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
     """Share of each class's pixels predicted rightly, 0 to 1 (recall); NaN for a class absent from the labels."""
     return counts.diagonal().double() / counts.sum(1)
+
+
+def precision(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
+    """Share of each class's predicted pixels that are right, 0 to 1; NaN for a class that is never predicted."""
+    return counts.diagonal().double() / counts.sum(0)
+
+
+def f1_score(counts: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
+    """F1 (Dice) per class, 0 to 1: 2 TP / (2 TP + FP + FN); NaN for a class absent from labels and predictions."""
+    return 2 * counts.diagonal().double() / (counts.sum(0) + counts.sum(1))
 
 
 def pixel_accuracy(counts: Int[Tensor, "k k"]) -> Float[Tensor, ""]:
