@@ -43,7 +43,7 @@ def camvid_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(camvid_root: Path) -> Recipe:
     return Recipe(
         seed=3,

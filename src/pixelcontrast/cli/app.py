@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import checking, comparing, exporting, listing, running
+from pixelcontrast.cli import checking, comparing, embedding, exporting, listing, running
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
@@ -46,6 +46,7 @@ _COMMANDS = (
     running.predict,
     checking.check,
     exporting.export,
+    embedding.embed,
     comparing.compare,
     comparing.quickstart,
 )

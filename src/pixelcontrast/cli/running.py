@@ -76,18 +76,11 @@ def evaluate(
     """Score a run's network on a split; write scores.json and pictures to RUN/evaluations/SPLIT."""
     from rich.console import Console
 
-    from pixelcontrast.engine.run_folder import RunFolder
     from pixelcontrast.engine.runs import evaluate_run
-    from pixelcontrast.recipe.root import load
 
-    _require_data_only(overrides or [])
-    folder = RunFolder(run)
-    folder.require_weights()
-    if not folder.recipe.exists():
-        raise RunError(f"{run} has no recipe.yaml, which says what data it was trained on; expected a run folder.")
-    data = load(str(folder.recipe), overrides or ()).data
+    recipe = recipe_of_run(run, overrides)
     console = Console()
-    scores = evaluate_run(run, data, split=split)
+    scores = evaluate_run(run, recipe.data, split=split)
     console.print(scores.table(f"{run}: {split}"))
     console.print(f"scores.json and pictures: {run / 'evaluations' / split}", highlight=False, soft_wrap=True)
 
@@ -111,6 +104,23 @@ def predict(
     typer.echo(f"{len(predicted.written)} images predicted, {len(predicted.skipped)} skipped: {output}")
     if predicted.skipped:
         raise typer.Exit(2)
+
+
+def recipe_of_run(run: Path, overrides: list[str] | None) -> Recipe:
+    """The recipe of a run that has its weights, with changes of where its data lies.
+
+    Raises:
+        UserError: If it is no such run, or something else than `data` is changed.
+    """
+    from pixelcontrast.engine.run_folder import RunFolder
+    from pixelcontrast.recipe.root import load
+
+    _require_data_only(overrides or [])
+    folder = RunFolder(run)
+    folder.require_weights()
+    if not folder.recipe.exists():
+        raise RunError(f"{run} has no recipe.yaml, which says what data it was trained on; expected a run folder.")
+    return load(str(folder.recipe), overrides or ())
 
 
 def recipe_title(recipe: str) -> str:
@@ -152,4 +162,4 @@ def _require_same_run(folder: Path, recipe: Recipe) -> None:
 def _require_data_only(overrides: list[str]) -> None:
     for assignment in overrides:
         if assignment.partition("=")[0].split(".")[0].strip() != "data":
-            raise RecipeError(f"--set {assignment}: evaluation reads data.* only; the rest is the trained network's")
+            raise RecipeError(f"--set {assignment}: only data.* can be changed; the rest is the trained network's")

@@ -76,6 +76,21 @@ class RunFolder(EvaluationFolder):
         """The folder of an evaluation that was asked for after the training."""
         return EvaluationFolder(self.path / "evaluations" / name)
 
+    @property
+    def embeddings(self) -> Path:
+        """Embeddings of some pixels of a split, for maps."""
+        return self.path / "embeddings.npz"
+
+    @property
+    def index(self) -> Path:
+        """Embeddings of pixels and regions of the training split, to find neighbours in."""
+        return self.path / "index.npz"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.path / "report.html"
+
     def begin(self, recipe_text: str, *, resume: bool) -> None:
         """Make the folder, or check that its run may go on, and clear away what a killed process left half-written.
 

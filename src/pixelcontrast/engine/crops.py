@@ -1,0 +1,46 @@
+"""Small pictures of the surroundings of pixels, kept together in one JPEG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+SIDE = 64  # a multiple of JPEG's blocks, so that neighbours do not bleed into each other
+COLUMNS = 64
+_SHARE = 4  # a crop shows this part of an image's height
+_OUTSIDE = 128
+_QUALITY = 80
+
+
+def crop_around(image: UInt8[Tensor, "3 H W"], *, row: int, column: int) -> Image.Image:
+    """A quarter of the image's height, the pixel at its centre; grey where it reaches beyond the image.
+
+    Args:
+        image: RGB.
+        row: Of the pixel, in the image.
+        column: Of the pixel, in the image.
+    """
+    height, width = image.shape[1:]
+    half = max(height // (2 * _SHARE), SIDE // 4)
+    canvas = np.full((2 * half, 2 * half, 3), _OUTSIDE, dtype=np.uint8)
+    top, left = row - half, column - half
+    rows, columns = slice(max(top, 0), min(row + half, height)), slice(max(left, 0), min(column + half, width))
+    inside = np.asarray(image[:, rows, columns].permute(1, 2, 0))
+    canvas[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
+    return Image.fromarray(canvas).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+
+
+def as_sheet(crops: Sequence[Image.Image]) -> UInt8[np.ndarray, " bytes"]:
+    """Lay crops out row after row, `COLUMNS` in each; the bytes of a JPEG, which holds 65,000 of them at most."""
+    rows = max(-(-len(crops) // COLUMNS), 1)
+    sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), (_OUTSIDE,) * 3)
+    for number, crop in enumerate(crops):
+        sheet.paste(crop, (number % COLUMNS * SIDE, number // COLUMNS * SIDE))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=_QUALITY)
+    return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
