@@ -1,8 +1,10 @@
-"""Small data sets in their true layouts, with what each is expected to read as; one builder a data set."""
+"""Small data sets in their true layouts, with what each is expected to read as; a builder for each layout there is."""
 
 from __future__ import annotations
 
 import functools
+import json
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from PIL import Image
 
 from pixelcontrast.data import Ade20k, Camvid, Cityscapes, CocoStuff, DataOptions, Folder, PascalContext, Synthetic
 from pixelcontrast.data.datasets import synthetic
+from pixelcontrast.data.label_tables import PASCAL_CONTEXT, PASCAL_CONTEXT_AUTHORS_ORDER, PASCAL_CONTEXT_NUMBERS
 
 SIZE = (24, 32)
 
@@ -22,14 +25,15 @@ class Layout:
     """A data set on disk.
 
     `expected` holds class ids by split and sample name, None for an image without labels; `images` and `labels` the
-    files of each, by split and name; `unknown_id` an id that its files may not hold, None where every id is known.
+    files of each, by split and name (labels that lie in one file for all have none); `unknown_id` an id, or a colour,
+    that its files may not hold.
     """
 
     options: DataOptions
     expected: dict[str, dict[str, np.ndarray | None]] = field(default_factory=dict)
     images: dict[tuple[str, str], Path] = field(default_factory=dict)
     labels: dict[tuple[str, str], Path] = field(default_factory=dict)
-    unknown_id: int | None = None
+    unknown_id: int | tuple[int, int, int] | None = None
 
     def add(self, split: str, name: str, image: Path, labels: Path | None, ids: np.ndarray | None) -> None:
         self.expected.setdefault(split, {})[name] = ids
@@ -66,6 +70,45 @@ def camvid(root: Path) -> Layout:
             image = save(noise(name), root / split / f"{name}.{'jpg' if index % 2 else 'png'}")
             labels = save(np.where(ids == 255, 11, ids).astype(np.uint8), root / f"{split}annot" / f"{name}.png")
             layout.add(split, name, image, labels, ids)
+    return layout
+
+
+# In the order of SegNet's ids, one colour of each class, and void.
+CAMVID_DRAWN = np.array(
+    [
+        (128, 128, 128), (64, 192, 0), (0, 0, 64), (128, 0, 192), (0, 0, 192), (192, 192, 0), (128, 128, 64),
+        (64, 64, 128), (192, 128, 192), (192, 128, 64), (192, 0, 192), (0, 0, 0),
+    ],
+    np.uint8,
+)  # fmt: skip
+
+
+def camvid_original(root: Path) -> Layout:
+    """As published: all frames in one folder, labels in colours."""
+    frames = {
+        "train": ("0001TP_008520", "0006R0_f00930", "0016E5_07920", "0016E5_08640"),
+        "val": ("0016E5_07959", "0016E5_08159"),
+        "test": ("0001TP_008550", "Seq05VD_f00000"),
+    }
+    layout = Layout(Camvid(root=str(root)), unknown_id=(1, 2, 3))
+    for split, names in frames.items():
+        for seed, name in enumerate(names):
+            ids = blocks(seed, 11)
+            image = save(noise(name), root / "701_StillsRaw_full" / f"{name}.png")
+            drawing = CAMVID_DRAWN[np.where(ids == 255, 11, ids)]
+            layout.add(split, name, image, save(drawing, root / "LabeledApproved_full" / f"{name}_L.png"), ids)
+    return layout
+
+
+def camvid_colors(root: Path) -> Layout:
+    """In folders by split, labels in colours."""
+    layout = Layout(Camvid(root=str(root)), unknown_id=(200, 0, 0))
+    for split in ("train", "val", "test"):
+        for seed in range(2):
+            name, ids = f"{split}_{seed}", blocks(seed, 11)
+            image = save(noise(name), root / split / f"{name}.png")
+            drawing = CAMVID_DRAWN[np.where(ids == 255, 11, ids)]
+            layout.add(split, name, image, save(drawing, root / f"{split}_labels" / f"{name}_L.png"), ids)
     return layout
 
 
@@ -124,6 +167,63 @@ def pascal_context(root: Path) -> Layout:
     return layout
 
 
+def encode_runs(mask: np.ndarray) -> str:
+    """COCO's text of a mask, value by value as its maskApi.c writes it."""
+    flat = mask.T.ravel().astype(int)
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff(np.concatenate([[0], ends, [flat.size]])).tolist()
+    runs = [0, *runs] if flat[0] else runs
+    text = ""
+    for i, run in enumerate(runs):
+        number = run - runs[i - 2] if i > 2 else run
+        more = True
+        while more:
+            digit, number = number & 0x1F, number >> 5
+            more = number != -1 if digit & 0x10 else number != 0
+            text += chr((digit | 0x20 * more) + 48)
+    return text
+
+
+def pascal_context_authors(root: Path) -> Layout:
+    """Labels in the authors' order, in which bag (here class 1) has id 21, and the lists of VOC."""
+    layout = pascal_context(root)
+    lists = root / "ImageSets" / "SegmentationContext"
+    lists.rename(root / "ImageSets" / "Main")
+    order = [PASCAL_CONTEXT.names.index(name) for name in PASCAL_CONTEXT_AUTHORS_ORDER]
+    assert PASCAL_CONTEXT.names[1] == PASCAL_CONTEXT_AUTHORS_ORDER[20] == "bag"
+    for (split, name), path in list(layout.labels.items()):
+        ids = layout.expected[split][name]
+        assert ids is not None
+        raw = relabel(ids, {label: number for number, label in enumerate(order, start=1)}, ignored=0)
+        layout.labels[split, name] = save(raw, root / "59_context_labels" / path.name)
+    shutil.rmtree(root / "SegmentationClassContext")
+    return layout
+
+
+def pascal_context_merged(root: Path) -> Layout:
+    """Masks in one JSON file."""
+    layout = pascal_context(root)
+    content: dict[str, list[dict[str, object]]] = {"images": [], "annos_segmentation": [], "parts": [{"part_id": 1}]}
+    for number, (split, name) in enumerate(layout.labels):
+        ids = layout.expected[split][name]
+        assert ids is not None
+        height, width = ids.shape
+        image = {"image_id": number, "file_name": f"{name}.jpg", "phase": split, "height": height, "width": width}
+        content["images"].append(image)
+        masks = {1: np.ones_like(ids)}  # a rare category below everything
+        masks |= {PASCAL_CONTEXT_NUMBERS[label]: ids == label for label in np.unique(ids) if label != 255}
+        for category, mask in masks.items():
+            encoded = {"size": [height, width], "counts": encode_runs(mask)}
+            content["annos_segmentation"].append(
+                {"image_id": number, "category_id": category, "segmentation": encoded, "parts": [{"part_id": 1}]}
+            )
+    (root / "trainval_merged.json").write_text(json.dumps(content))
+    shutil.rmtree(root / "SegmentationClassContext")
+    shutil.rmtree(root / "ImageSets")
+    layout.labels.clear()
+    return layout
+
+
 def coco_numbers() -> dict[int, int]:
     unused = {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}
     return dict(enumerate(number for number in range(182) if number not in unused))
@@ -137,6 +237,21 @@ def coco_stuff(root: Path) -> Layout:
             image = save(noise(name), root / "images" / f"{split}2017" / f"{name}.jpg")
             raw = relabel(ids, coco_numbers(), ignored=255)
             layout.add(split, name, image, save(raw, root / "stuffthingmaps" / f"{split}2017" / f"{name}.png"), ids)
+    return layout
+
+
+def coco_stuff_10k(root: Path) -> Layout:
+    layout = Layout(CocoStuff(root=str(root)), unknown_id=12)
+    numbers = {label: number + 1 for label, number in coco_numbers().items()}
+    (root / "imageLists").mkdir()
+    for split, numbers_of_images in (("train", (77, 81)), ("val", (78,))):
+        names = [f"COCO_train2014_{number:012d}" for number in numbers_of_images]
+        (root / "imageLists" / f"{'test' if split == 'val' else split}.txt").write_text("\n".join(names))
+        for seed, name in enumerate(names):
+            ids = blocks(seed, 171)
+            image = save(noise(name), root / "images" / f"{name}.jpg")
+            raw = relabel(ids, numbers, ignored=0)
+            layout.add(split, name, image, save(raw, root / "annotations" / f"{name}.png"), ids)
     return layout
 
 
@@ -163,6 +278,21 @@ def folder(root: Path) -> Layout:
     return layout
 
 
+def folder_listed(root: Path) -> Layout:
+    """The same files in a list of pairs."""
+    layout = folder(root)
+    rows = ["image,labels,split"]
+    for (split, name), image in layout.images.items():
+        labels = layout.labels.get((split, name))
+        rows.append(f"{image.relative_to(root)},{labels.relative_to(root) if labels else ''},{split}")
+    (root / "pairs.csv").write_text("\n".join(rows))
+    listed = Layout(Folder(root=str(root), pairs="pairs.csv"), unknown_id=9)
+    for (split, name), image in layout.images.items():
+        path = f"images/{split}/{name}"
+        listed.add(split, path, image, layout.labels.get((split, name)), layout.expected[split][name])
+    return listed
+
+
 BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
     Ade20k: ade20k,
     Camvid: camvid,
@@ -172,3 +302,11 @@ BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
     PascalContext: pascal_context,
     Synthetic: drawn,
 }
+OTHER_LAYOUTS = (
+    camvid_original,
+    camvid_colors,
+    coco_stuff_10k,
+    folder_listed,
+    pascal_context_authors,
+    pascal_context_merged,
+)

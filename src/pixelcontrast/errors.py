@@ -39,13 +39,13 @@ class LabelFormError(FileError):
 
 
 class LabelIdError(FileError):
-    """Labels with ids that the data set does not define.
+    """Labels with ids, or colours, that the data set does not define.
 
     Attributes:
-        ids: How many pixels hold each of them.
+        ids: How many pixels hold each of them, as the message writes it.
     """
 
-    def __init__(self, message: str, path: str = "", ids: Mapping[int, int] | None = None) -> None:
+    def __init__(self, message: str, path: str = "", ids: Mapping[str, int] | None = None) -> None:
         super().__init__(message, path)
         self.ids = dict(ids or {})
 

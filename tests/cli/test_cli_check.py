@@ -38,7 +38,7 @@ def test_errors_exit_with_1_and_name_the_file(root: Path) -> None:
     Image.new("L", (32, 24), 37).save(root / "valannot" / "val_2.png")
     result = check("camvid", "--set", f"data.root={root}", "--output", "here")
     assert result.exit_code == 1
-    assert "val: unknown label id: 1 of 3 images cannot be used: id 37 (768 pixels in 1 files)" in result.stdout
+    assert "val: unknown label id: 1 of 3 images cannot be used: 37 (768 pixels in 1 files)" in result.stdout
     assert "val_2.png: label id 37 at row 0, column 0" in result.stdout
     assert Path("here/sheet.png").exists()
 

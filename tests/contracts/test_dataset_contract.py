@@ -1,6 +1,7 @@
 """What every data set keeps to, on a fixture in its true layout; a data set without a fixture fails here."""
 
 import re
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from dataset_layouts import BUILDERS, Layout, scene
+from dataset_layouts import BUILDERS, OTHER_LAYOUTS, Layout, scene
 from pixelcontrast.data import DataOptions, DataSet, count_classes, describe, evaluation_loader, training_loader
 from pixelcontrast.data.check import check_data
 from pixelcontrast.data.datasets import synthetic
@@ -26,19 +27,25 @@ def kind(request: pytest.FixtureRequest) -> type[DataOptions]:
     return request.param
 
 
-@pytest.fixture
-def layout(kind: type[DataOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    assert kind in BUILDERS, f"{kind.__name__} has no fixture: add one to tests/dataset_layouts.py"
+@pytest.fixture(params=[*BUILDERS.values(), *OTHER_LAYOUTS], ids=lambda build: build.__name__)
+def layout(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.setattr(synthetic, "NUM_IMAGES", {"train": 2, "val": 1})
     monkeypatch.setattr(synthetic, "scene", scene)
-    return BUILDERS[kind](tmp_path)
+    build: Callable[[Path], Layout] = request.param
+    return build(tmp_path)
 
 
 def some_pair(layout: Layout) -> tuple[str, str, int]:
-    """A split and sample that has labels, and its index."""
+    """A split and sample that has labels in a file of their own, and its index."""
+    if not layout.labels:
+        pytest.skip("all labels lie in one file")
     split, name = next(iter(layout.labels))
     dataset = layout.options.open(split)
     return split, name, next(i for i in range(len(dataset)) if dataset[i].name == name)
+
+
+def test_every_data_set_has_a_fixture() -> None:
+    assert set(BUILDERS) == set(KINDS), "add one to tests/dataset_layouts.py"
 
 
 def test_options_can_be_written_in_a_recipe(kind: type[DataOptions]) -> None:
@@ -119,15 +126,16 @@ def test_unknown_split_is_refused(layout: Layout) -> None:
 
 
 def test_missing_labels_are_found_at_opening(layout: Layout) -> None:
-    (split, name), path = next(iter(layout.labels.items()))
-    path.unlink()
+    split, name, _ = some_pair(layout)
+    layout.labels[split, name].unlink()
     with pytest.raises(DataError, match=re.escape(layout.images[split, name].stem)):
         layout.options.open(split)
 
 
 def test_truncated_image_is_named_when_read(layout: Layout) -> None:
-    split, name, index = some_pair(layout)
-    path = layout.images[split, name]
+    (split, name), path = next(iter(layout.images.items()))
+    dataset = layout.options.open(split)
+    index = next(i for i in range(len(dataset)) if dataset[i].name == name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match=rf"{re.escape(path.name)}: expected an image"):
         layout.options.open(split)[index]
@@ -144,15 +152,14 @@ def test_labels_of_another_size_are_named_when_read(layout: Layout) -> None:
 
 
 def test_unknown_ids_are_named_when_read(layout: Layout) -> None:
-    if layout.unknown_id is None:
-        pytest.skip("every id of a byte is known")
     split, name, index = some_pair(layout)
     path = layout.labels[split, name]
     with Image.open(path) as picture:
         labels = np.asarray(picture).copy()
     labels[2, 3] = layout.unknown_id
     Image.fromarray(labels).save(path)
-    with pytest.raises(DataError, match=rf"{re.escape(path.name)}: label id {layout.unknown_id} at row 2, column 3"):
+    unknown = re.escape(str(layout.unknown_id))
+    with pytest.raises(DataError, match=rf"{re.escape(path.name)}: (label id|colour) {unknown} at row 2, column 3"):
         layout.options.open(split)[index]
 
 
@@ -164,7 +171,7 @@ def test_check_finds_no_error_in_a_sound_data_set(layout: Layout) -> None:
 
 def damage(layout: Layout, kind: str) -> Path:
     """Break one file of the fixture; return the one that a message must name."""
-    split, name = next(iter(layout.labels))
+    split, name, _ = some_pair(layout)
     image, labels = layout.images[split, name], layout.labels[split, name]
     if kind == "unpaired file":
         labels.unlink()
@@ -175,7 +182,7 @@ def damage(layout: Layout, kind: str) -> Path:
         return labels
     else:
         with Image.open(labels) as picture:
-            Image.new("L", picture.size, layout.unknown_id).save(labels)
+            Image.new(picture.mode, picture.size, layout.unknown_id).save(labels)
         return labels
     return image
 

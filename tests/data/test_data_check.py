@@ -100,7 +100,7 @@ def test_unknown_ids_are_summed_over_files(root: Path) -> None:
         with Image.open(root / "trainannot" / f"{name}.png") as picture:
             for raw in (37, 200):
                 expected[raw] = expected.get(raw, 0) + int((np.asarray(picture) == raw).sum())
-    assert f"id 37 ({expected[37]} pixels in 2 files), id 200 ({expected[200]} pixels in 2 files)" in finding.message
+    assert f": 37 ({expected[37]} pixels in 2 files), 200 ({expected[200]} pixels in 2 files)" in finding.message
     assert "train_0.png: label id" in finding.details[0]
 
 

@@ -70,6 +70,16 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
     return ids // (255 // (2**depth - 1)) if depth in (2, 4) else ids
 
 
+def read_colors(path: Path) -> Integer[Tensor, "H W"]:
+    """Read a drawing of labels; each pixel's colour as the number red * 65536 + green * 256 + blue.
+
+    Raises:
+        UnreadableFileError: If the file is missing, truncated or no image.
+    """
+    image = read_image(path).int()
+    return (image * torch.tensor([1 << 16, 1 << 8, 1], dtype=torch.int32)[:, None, None]).sum(0, dtype=torch.int32)
+
+
 def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
     from scipy.io import loadmat  # half a second to import, for one data set
 

@@ -31,8 +31,7 @@ def named(names: str) -> LabelSpace:
     return LabelSpace(split, spread_colors(len(split)))
 
 
-# The order of the SegNet split's ids (Badrinarayanan et al., TPAMI 2017), the colours of the original labels
-# (Brostow et al., "Semantic object classes in video", PRL 2009).
+# Order and colours of the SegNet split (Badrinarayanan et al., TPAMI 2017).
 CAMVID = label_space(
     {
         "sky": (128, 128, 128),
@@ -48,6 +47,43 @@ CAMVID = label_space(
         "cyclist": (0, 128, 192),
     }
 )
+
+# The 32 colours of the original labels (Brostow et al., "Semantic object classes in video", PRL 2009), and which of
+# SegNet's classes each is part of; None is void.
+CAMVID_COLORS: Mapping[str, tuple[Color, str | None]] = {
+    "Animal": ((64, 128, 64), "pedestrian"),
+    "Archway": ((192, 0, 128), "building"),
+    "Bicyclist": ((0, 128, 192), "cyclist"),
+    "Bridge": ((0, 128, 64), "building"),
+    "Building": ((128, 0, 0), "building"),
+    "Car": ((64, 0, 128), "car"),
+    "CartLuggagePram": ((64, 0, 192), "pedestrian"),
+    "Child": ((192, 128, 64), "pedestrian"),
+    "Column_Pole": ((192, 192, 128), "pole"),
+    "Fence": ((64, 64, 128), "fence"),
+    "LaneMkgsDriv": ((128, 0, 192), "road"),
+    "LaneMkgsNonDriv": ((192, 0, 64), "road"),
+    "Misc_Text": ((128, 128, 64), "sign"),
+    "MotorcycleScooter": ((192, 0, 192), "cyclist"),
+    "OtherMoving": ((128, 64, 64), "car"),
+    "ParkingBlock": ((64, 192, 128), "pavement"),
+    "Pedestrian": ((64, 64, 0), "pedestrian"),
+    "Road": ((128, 64, 128), "road"),
+    "RoadShoulder": ((128, 128, 192), "pavement"),
+    "Sidewalk": ((0, 0, 192), "pavement"),
+    "SignSymbol": ((192, 128, 128), "sign"),
+    "Sky": ((128, 128, 128), "sky"),
+    "SUVPickupTruck": ((64, 128, 192), "car"),
+    "TrafficCone": ((0, 0, 64), "pole"),
+    "TrafficLight": ((0, 64, 64), "sign"),
+    "Train": ((192, 64, 128), "car"),
+    "Tree": ((128, 128, 0), "tree"),
+    "Truck_Bus": ((192, 128, 192), "car"),
+    "Tunnel": ((64, 0, 64), "building"),
+    "VegetationMisc": ((192, 192, 0), "tree"),
+    "Void": ((0, 0, 0), None),
+    "Wall": ((64, 192, 0), "building"),
+}
 
 SYNTHETIC = label_space(
     {
@@ -91,7 +127,8 @@ CITYSCAPES = label_space(
 )
 
 # The 59 frequent categories of PASCAL-Context (Mottaghi et al., CVPR 2014) in the order of their original numbers,
-# which is the order of the ids 1-59 in SegmentationClassContext.
+# which is the order of the ids 1-59 in SegmentationClassContext as the detail-api's masks are converted to it
+# (mmsegmentation's tools/dataset_converters/pascal_context.py).
 PASCAL_CONTEXT = named(
     """
     aeroplane, bag, bed, bedclothes, bench, bicycle, bird, boat, book, bottle, building, bus, cabinet, car, cat,
@@ -100,6 +137,24 @@ PASCAL_CONTEXT = named(
     sidewalk, sign, sky, snow, sofa, table, track, train, tree, truck, tvmonitor, wall, water, window, wood
     """
 )
+
+# Their numbers among the original 459 categories, which trainval_merged.json gives.
+PASCAL_CONTEXT_NUMBERS = (
+    2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,
+    162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368, 397,
+    415, 416, 420, 424, 427, 440, 445, 454, 458,
+)  # fmt: skip
+
+# The same 59 in the order of the ids 1-59 in 59_context_labels.tar.gz, the release of the authors (its 59_labels.txt):
+# the twenty of VOC come first.
+PASCAL_CONTEXT_AUTHORS_ORDER = named(
+    """
+    aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, table, dog, horse, motorbike, person,
+    pottedplant, sheep, sofa, train, tvmonitor, bag, bed, bench, book, building, cabinet, ceiling, cloth, computer,
+    cup, door, fence, floor, flower, food, grass, ground, keyboard, light, mountain, mouse, curtain, platform, sign,
+    plate, road, rock, shelves, sidewalk, sky, snow, bedclothes, track, tree, truck, wall, water, window, wood
+    """
+).names
 
 # COCO-Stuff (Caesar et al., CVPR 2018): 80 things and 91 stuff classes, without the 11 numbers that COCO never used.
 COCO_STUFF = named(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Integer, UInt8
 from torch import Tensor
 
-from pixelcontrast.data.decoding import read_image, read_labels
-from pixelcontrast.data.labels import UNKNOWN, LabelSpace
-from pixelcontrast.errors import LabelFormError, LabelIdError
+from pixelcontrast.data.decoding import read_image
+from pixelcontrast.data.label_files import LabelFiles
+from pixelcontrast.data.labels import LabelSpace
+from pixelcontrast.errors import LabelFormError
 from pixelcontrast.types import Sample
 
 
@@ -67,19 +67,17 @@ class Found:
 
 @dataclass(frozen=True)
 class PairedFiles:
-    """A split whose labels are files of ids.
+    """A split of files.
 
     Attributes:
         pairs: In the order of the split.
         label_space: The classes.
-        raw_ids: Class id, `IGNORE_INDEX` or `UNKNOWN` by the id in the file.
-        advice: What to do about ids that the data set does not define, for the error.
+        label_files: What the files of labels hold.
     """
 
     pairs: Sequence[Pair]
     label_space: LabelSpace
-    raw_ids: UInt8[Tensor, " 256"]
-    advice: str
+    label_files: LabelFiles
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -94,9 +92,9 @@ class PairedFiles:
         image = read_image(pair.image)
         if pair.labels is None:
             return Sample(image, None, pair.name)
-        raw = read_labels(pair.labels)
+        raw = self.label_files.read(pair.labels, pair.name)
         check_same_size(image, raw, pair)
-        return Sample(image, map_ids(raw, self.raw_ids, path=pair.labels, advice=self.advice), pair.name)
+        return Sample(image, self.label_files.classes_of(raw, pair.labels), pair.name)
 
 
 @dataclass(frozen=True)
@@ -121,32 +119,6 @@ class Cached:
         return self._samples[index]
 
 
-def map_ids(
-    raw: Integer[Tensor, "H W"], table: UInt8[Tensor, " 256"], *, path: Path, advice: str
-) -> UInt8[Tensor, "H W"]:
-    """Bring ids as stored to class ids by a table.
-
-    Raises:
-        LabelIdError: If an id is `UNKNOWN` to the table, with file, id, first position and count.
-    """
-    wide = raw if raw.dtype == torch.uint8 else raw.clamp(max=UNKNOWN).where(raw < UNKNOWN, UNKNOWN)
-    labels = table.index_select(0, wide.flatten().int()).view_as(raw)
-    wrong = labels == UNKNOWN
-    if not wrong.any():
-        return labels
-    value = int(raw[wrong][0])
-    same = raw == value
-    row, column = (int(i) for i in same.nonzero()[0])
-    known = _ranges([raw_id for raw_id, label in enumerate(table.tolist()) if label != UNKNOWN])
-    ids, counts = torch.unique(raw[wrong], return_counts=True)
-    raise LabelIdError(
-        f"{path}: label id {value} at row {row}, column {column} ({int(same.sum())} pixels of it, "
-        f"{int(wrong.sum())} of {raw.numel()} pixels with unknown ids); expected ids {known}. {advice}",
-        str(path),
-        dict(zip(ids.tolist(), counts.tolist(), strict=True)),
-    )
-
-
 def check_same_size(image: UInt8[Tensor, "c H W"], labels: Integer[Tensor, "h w"], pair: Pair) -> None:
     """Refuse labels of another size than their image.
 
@@ -160,14 +132,3 @@ def check_same_size(image: UInt8[Tensor, "c H W"], labels: Integer[Tensor, "h w"
             f"{rows}x{columns}; export the labels at the image's size (resize by nearest neighbour, never bilinearly)",
             str(pair.labels),
         )
-
-
-def _ranges(ids: Sequence[int]) -> str:
-    """[0, 1, 2, 11, 255] -> '0-2, 11, 255'."""
-    parts: list[list[int]] = []
-    for number in ids:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)

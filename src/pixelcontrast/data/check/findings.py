@@ -120,13 +120,14 @@ def _of_errors(facts: SplitFacts) -> Iterator[Finding]:
 
 
 def _ids_of(errors: Sequence[DataError]) -> str:
-    pixels: Counter[int] = Counter()
-    files: Counter[int] = Counter()
+    pixels: Counter[str] = Counter()
+    files: Counter[str] = Counter()
     for error in errors:
         if isinstance(error, LabelIdError):
             pixels.update(error.ids)
             files.update(error.ids.keys())
-    return ", ".join(f"id {i} ({pixels[i]} pixels in {files[i]} files)" for i in sorted(pixels))
+    by_size = sorted(pixels, key=lambda value: (len(value), value))  # 9 before 10
+    return ", ".join(f"{value} ({pixels[value]} pixels in {files[value]} files)" for value in by_size)
 
 
 def _of_labels(facts: SplitFacts) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import ADE20K
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
@@ -45,10 +46,8 @@ class Ade20k(DataOptions):
         """Pair images with annotations by stem."""
         folder, part = self.folder(), _FOLDERS[split]
         pairing = pair_by_stem(folder / "images" / part, folder / "annotations" / part, layout=self.layout())
-        files = PairedFiles(
-            pairs=pairing.pairs,
-            label_space=ADE20K,
-            raw_ids=raw_id_table({0: IGNORE_INDEX} | {i + 1: i for i in range(ADE20K.num_classes)}),
+        ids = IdFiles(
+            raw_id_table({0: IGNORE_INDEX} | {i + 1: i for i in range(ADE20K.num_classes)}),
             advice="Ids 1-150 are the classes and 0 is ignored, as in ADEChallengeData2016; use those annotations",
         )
-        return Found(files, pairing.leftovers)
+        return Found(PairedFiles(pairing.pairs, ADE20K, ids), pairing.leftovers)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import CITYSCAPES
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
@@ -65,12 +66,7 @@ class Cityscapes(DataOptions):
             raw = {i: i for i in range(CITYSCAPES.num_classes)}
             advice = "These are train ids; for files of label ids set data.label_files=label_ids"
         pairing = self._pair(self.folder(), split)
-        files = PairedFiles(
-            pairs=pairing.pairs,
-            label_space=CITYSCAPES,
-            raw_ids=raw_id_table(raw),
-            advice=advice,
-        )
+        files = PairedFiles(pairing.pairs, CITYSCAPES, IdFiles(raw_id_table(raw), advice))
         return Found(files, pairing.leftovers)
 
     def _pair(self, root: Path, split: str) -> Pairing:

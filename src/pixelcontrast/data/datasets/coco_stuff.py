@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import COCO_STUFF, spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
@@ -78,7 +79,7 @@ class CocoStuff(DataOptions):
             advice = "Ids 1-182 without the 11 unused ones are the classes, 0 is ignored"
         else:
             raise DataError(f"{folder}: expected {self.layout()}; got {contents(folder)}")
-        files = PairedFiles(pairing.pairs, label_space=self.label_space, raw_ids=raw_id_table(raw), advice=advice)
+        files = PairedFiles(pairing.pairs, self.label_space, IdFiles(raw_id_table(raw), advice))
         return Found(files, pairing.leftovers)
 
     def _pair_164k(self, folder: Path, split: str) -> Pairing:

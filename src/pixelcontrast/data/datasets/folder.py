@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
+from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
@@ -67,13 +68,8 @@ class Folder(DataOptions):
         table = raw_id_table(raw | {number + shift: label for label, number in enumerate(ids)})
         path = self._classes_path()
         pairing = self._listed(split) if self.pairs is not None else self._lying(split)
-        files = PairedFiles(
-            pairs=pairing.pairs,
-            label_space=space,
-            raw_ids=table,
-            advice=f"Give it a class in {path}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]",
-        )
-        return Found(files, pairing.leftovers)
+        advice = f"Give it a class in {path}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]"
+        return Found(PairedFiles(pairing.pairs, space, IdFiles(table, advice)), pairing.leftovers)
 
     def _lying(self, split: str) -> Pairing:
         images, labels = self.folder() / "images" / split, self.folder() / "labels" / split

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import SYNTHETIC
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
@@ -103,13 +104,11 @@ class Synthetic(DataOptions):
         """Draw the scenes if they are not there yet, and list a split."""
         home = self.prepare()
         pairing = pair_by_stem(home / split, home / f"{split}annot", layout=f"the drawn scenes; delete {home}")
-        files = PairedFiles(
-            pairs=pairing.pairs,
-            label_space=SYNTHETIC,
-            raw_ids=raw_id_table({i: i for i in range(SYNTHETIC.num_classes)} | {IGNORE_INDEX: IGNORE_INDEX}),
+        ids = IdFiles(
+            raw_id_table({i: i for i in range(SYNTHETIC.num_classes)} | {IGNORE_INDEX: IGNORE_INDEX}),
             advice=f"The file was changed; delete {home} and it is drawn again",
         )
-        return Found(files, pairing.leftovers)
+        return Found(PairedFiles(pairing.pairs, SYNTHETIC, ids), pairing.leftovers)
 
 
 def scene(split: str, index: int) -> tuple[torch.Tensor, torch.Tensor]:
