@@ -12,6 +12,7 @@ from pixelcontrast.contrast import gradient_norm_ratio
 from pixelcontrast.contrast.statistics import (
     chance_level,
     effective_rank,
+    energy_rank,
     is_collapsed,
     loss_floor,
     mean_similarities,
@@ -89,7 +90,8 @@ def test_figures_of_nothing_are_finite() -> None:
     rows, labels = torch.zeros(4, 3), torch.full((4,), -1)
     figures = [*mean_similarities(rows, labels, 2), uniformity(rows, labels), effective_rank(rows, labels)]
     assert [float(x) for x in figures] == [0, 0, 0, 0]
-    assert not is_collapsed(rows, labels)
+    assert not is_collapsed(rows, labels, num_classes=2)
+    assert float(energy_rank(rows, labels, num_classes=2)) == 0
 
 
 def test_effective_rank_counts_directions() -> None:
@@ -101,10 +103,46 @@ def test_effective_rank_counts_directions() -> None:
 
 def test_collapse_is_told_from_two_classes_on_one_axis() -> None:
     axis = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]])
-    two = torch.arange(2).repeat(10)
-    assert not is_collapsed(axis[two], two)
-    assert is_collapsed(axis[two], torch.arange(20) % 3)
-    assert not is_collapsed(torch.eye(3)[torch.arange(20) % 3], torch.arange(20) % 3)
+    two, three = torch.arange(2).repeat(10), torch.arange(20) % 3
+    assert not is_collapsed(axis[two], two, num_classes=2)
+    assert is_collapsed(axis[two], three, num_classes=3)
+    assert not is_collapsed(torch.eye(3)[three], three, num_classes=3)
+
+
+def test_energy_rank_counts_directions_by_class_and_not_by_row() -> None:
+    labels = torch.arange(6).repeat(10)
+    assert float(energy_rank(simplex(6)[labels], labels, num_classes=6)) == pytest.approx(5)
+    often = torch.cat([torch.zeros(900, dtype=torch.int64), torch.tensor([1, 2])])
+    assert float(energy_rank(torch.eye(3)[often], often, num_classes=3)) == pytest.approx(3)
+
+
+@pytest.mark.parametrize(("cosine", "collapsed"), [(0.99, True), (0.95, True), (0.8, False), (0.5, False)])
+def test_noise_does_not_hide_a_collapse(cosine: float, collapsed: bool) -> None:
+    """A tenth of noise in 256 dimensions has an effective rank of 100, so that cannot tell."""
+    labels = torch.arange(300) % 5
+    noise = unit_length(torch.randn(300, 256))
+    rows = unit_length(cosine**0.5 * torch.eye(256)[0] + (1 - cosine) ** 0.5 * noise)
+    assert float((rows @ rows.T).mean()) == pytest.approx(cosine, abs=0.02)
+    assert bool(is_collapsed(rows, labels, num_classes=5)) is collapsed
+    assert float(effective_rank(rows, labels)) > 10
+
+
+def test_a_collapsed_memory_is_told_from_a_healthy_one() -> None:
+    labels = torch.arange(3).repeat_interleave(12).view(1, 6, 6)
+    for embeddings, collapsed in ((torch.ones(1, 4, 6, 6), True), (torch.eye(4)[labels].movedim(-1, 1), False)):
+        criterion = PixelContrast(
+            4, 3, projection="none", memory=MemoryOptions(pixels_per_class=6, regions_per_class=2)
+        )
+        criterion(embeddings, labels, torch.zeros(1, 3, 6, 6))
+        assert criterion.memory_has_collapsed() is collapsed
+    assert PixelContrast(4, 3, memory=None).memory_has_collapsed() is False
+
+
+def test_rows_that_are_not_finite_have_no_effective_rank_and_raise_nothing() -> None:
+    rows, labels = torch.eye(4), torch.arange(4)
+    rows[1, 1] = torch.nan
+    assert effective_rank(rows, labels).isnan()
+    assert not is_collapsed(rows, labels, num_classes=4)
 
 
 def test_reported_figures_of_a_step() -> None:

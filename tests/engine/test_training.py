@@ -135,12 +135,14 @@ def test_figures_of_contrast_are_logged_and_the_costly_ones_rarely(recipe: Recip
     assert lines[-1]["contrast/effective_rank"] >= 1
 
 
-def test_collapsed_embeddings_are_announced_once(
+def test_a_collapse_is_announced_once_at_the_second_look(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pixelcontrast.contrast.PixelContrast.has_collapsed", lambda _: True)
-    _, printed = run(shortened(recipe, max_steps=20), tmp_path / "run")
+    monkeypatch.setattr("pixelcontrast.contrast.PixelContrast.has_collapsed", lambda _: False)
+    monkeypatch.setattr("pixelcontrast.contrast.PixelContrast.memory_has_collapsed", lambda _: True)
+    _, printed = run(shortened(recipe, max_steps=30, checkpoint_every=50), tmp_path / "run")
     assert printed.count("collapse") == 1
+    assert "at step 20 all classes point one way (collapse) in the memory;" in " ".join(printed.split())
 
 
 def test_a_criterion_that_is_off_cannot_stop_a_run(

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import checking, comparing, embedding, exporting, listing, running
+from pixelcontrast.cli import checking, comparing, embedding, exporting, listing, replaying, running
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
@@ -45,6 +45,7 @@ _COMMANDS = (
     running.evaluate,
     running.predict,
     checking.check,
+    replaying.replay,
     exporting.export,
     embedding.embed,
     comparing.compare,

@@ -21,6 +21,7 @@ from pixelcontrast.ops.sampling import sample_anchors
 from pixelcontrast.types import PixelSet
 
 ANCHORS, MINING, MEMORY = range(3)  # streams of randomness
+_JUDGED_ROWS = 2**15  # of the memory, evenly spaced: they tell of a collapse as well as all do
 
 
 class PixelContrast(nn.Module):
@@ -173,6 +174,11 @@ class PixelContrast(nn.Module):
             figures["memory_age"] = self.memory.age
         return figures
 
+    @property
+    def last_call(self) -> StepRecord | None:
+        """What the last call left behind, detached; None before the first call."""
+        return self._record
+
     def effective_rank(self) -> Float[Tensor, ""]:
         """Of the last call's anchors: how many directions they use; near 1 means collapse. Costs an eigendecomposition.
 
@@ -189,7 +195,15 @@ class PixelContrast(nn.Module):
             ValueError: Before the first call.
         """
         record = self._last()
-        return bool(is_collapsed(record.anchors, record.labels))
+        return bool(is_collapsed(record.anchors, record.labels, num_classes=self.num_classes))
+
+    def memory_has_collapsed(self) -> bool:
+        """Whether the rows of the memory share one direction though their classes differ; waits for the device."""
+        if self.memory is None:
+            return False
+        keys = self.memory.keys()
+        every = max(1, keys.labels.shape[0] // _JUDGED_ROWS)
+        return bool(is_collapsed(keys.embeddings[::every], keys.labels[::every], num_classes=self.num_classes))
 
     def _last(self) -> StepRecord:
         if self._record is None:

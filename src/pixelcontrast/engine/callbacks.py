@@ -37,11 +37,16 @@ class EvaluateEvery(Callback):
 
 
 class WarnOfCollapse(Callback):
-    """Says once if all embeddings share one direction though their classes differ: contrast then teaches nothing."""
+    """Says once if all embeddings share one direction though their classes differ: contrast then teaches nothing.
+
+    It looks at the anchors and at the memory, and speaks where one of them is collapsed twice in a row: a network's
+    first steps may pass by there.
+    """
 
     def __init__(self, console: Console, *, every: int) -> None:
         self.console, self.every = console, every
         self._said = False
+        self._looks = {"embeddings": 0, "memory": 0}  # in a row at which it was collapsed
 
     def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
         """Look every so often, for looking waits for the device."""
@@ -49,10 +54,13 @@ class WarnOfCollapse(Callback):
         due = step % self.every == 0 and not self._said and trainer.is_global_zero
         if not due or not isinstance(contrast, PixelContrast) or contrast.weight_at(step - 1) == 0:
             return
-        if contrast.has_collapsed():
+        for what, judge in (("embeddings", contrast.has_collapsed), ("memory", contrast.memory_has_collapsed)):
+            self._looks[what] = self._looks[what] + 1 if judge() else 0
+        collapsed = [what for what, looks in self._looks.items() if looks >= 2]
+        if collapsed:
             self._said = True
             self.console.print(
-                f"warning: at step {step} the embeddings of all classes point one way (collapse); "
+                f"warning: at step {step} all classes point one way (collapse) in the {' and the '.join(collapsed)}; "
                 "lower contrast.weight or optimizer.lr, or raise contrast.temperature",
                 style="yellow",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 from argparse import Namespace
 from pathlib import Path
@@ -70,8 +71,9 @@ class JsonLinesLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a line."""
-        values = {key: float(f"{value:.6g}") for key, value in metrics.items() if key != "epoch"}
+        """Append a line; what is not finite, which JSON has no word for, is left out."""
+        finite = {key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)}
+        values = {key: float(f"{value:.6g}") for key, value in finite.items()}
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 

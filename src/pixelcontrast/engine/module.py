@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,7 +66,7 @@ class SegmentationTask(L.LightningModule):
         terms: Sequence[DenseTerm],
         contrast: PixelContrast | None,
         *,
-        data: TrainingData,
+        data: TrainingData | None,
         optimizer: SGD | AdamW,
         schedule: Poly | Cosine | Constant,
         trainer_options: TrainerOptions,
@@ -75,24 +75,40 @@ class SegmentationTask(L.LightningModule):
         self.segmentor = segmentor
         self.contrast = contrast
         self.terms = tuple(terms)
-        self.training_data = data
+        self._data = data
         self.optimizer_options = optimizer
         self.schedule = schedule
         self.options = trainer_options
         # Compiled for training alone: evaluation sees many sizes. A bound method is no submodule, so no name changes.
         self._network = torch.compile(segmentor.forward) if trainer_options.compile else segmentor.forward
         self._restored_rng: dict[str, Any] | None = None
+        self.parts: dict[str, Tensor] = {}  # the terms of the last batch's loss, unweighted
+
+    @property
+    def training_data(self) -> TrainingData:
+        """Where samples come from; a task that replays one step has none."""
+        assert self._data is not None
+        return self._data
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss; what it is made of is logged by name."""
         loss, parts = self.loss_of(batch, step=self.global_step)
+        self.parts = {name: value for name, value in parts.items() if name.startswith("loss/")}
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log_dict({**parts, "lr": rate}, batch_size=1)
         return loss
 
-    def loss_of(self, batch: Batch, *, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of the dense terms, and of pixel contrast from its start step on; and the parts by name."""
-        output: SegmentationOutput = self._network(batch.image)
+    def loss_of(
+        self, batch: Batch, *, step: int, network: Callable[[Tensor], SegmentationOutput] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum of the dense terms, and of pixel contrast from its start step on; and the parts by name.
+
+        Args:
+            batch: On the network's device.
+            step: Number of the step.
+            network: What to run in place of the segmentor's forward pass, which is compiled if the options say so.
+        """
+        output: SegmentationOutput = (network or self._network)(batch.image)
         parts = self._dense_parts(output, batch.labels)
         loss = torch.stack([weight * value for weight, value in parts.values()]).sum()
         logged = {name: value.detach() for name, (_, value) in parts.items()}

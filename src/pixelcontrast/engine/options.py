@@ -122,6 +122,11 @@ class TrainerOptions:
         ema_decay: Share that the moving average of the weights keeps at each step, such as 0.999; the average is what
             is evaluated and deployed. null: no average, the last weights are.
         compile: Compile the network with torch.compile for the training steps; evaluation runs as it is written.
+        non_finite: What happens to a step whose loss or gradient is not finite, before it changes a weight: `stop` ends
+            the run with a message and keeps the step for `pixelcontrast replay`; `skip` leaves the step out, and stops
+            at the tenth in a row; `ignore` does not look. With fp16 a gradient that overflows is first the loss
+            scaler's business. Looking waits for the device once a step.
+        spike_factor: Robust deviations above its running median at which a term of the loss is reported; null: never.
         logger: Where metrics go beside metrics.jsonl. `wandb` and `mlflow` need their package; a resumed run is a new
             run there.
     """
@@ -143,6 +148,8 @@ class TrainerOptions:
     sync_batch_norm: bool = True
     ema_decay: float | None = None
     compile: bool = False
+    non_finite: Literal["stop", "skip", "ignore"] = "stop"
+    spike_factor: float | None = 12.0
     logger: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
 
     def __post_init__(self) -> None:
@@ -151,5 +158,7 @@ class TrainerOptions:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         if self.evaluate_every is not None and self.evaluate_every < 1:
             raise ValueError(f"evaluate_every must be at least 1, got {self.evaluate_every}; null evaluates at the end")
+        if self.spike_factor is not None and not self.spike_factor > 0:
+            raise ValueError(f"spike_factor must be positive, got {self.spike_factor}; null reports no spikes")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}; null trains without")

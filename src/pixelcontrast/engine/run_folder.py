@@ -63,6 +63,16 @@ class RunFolder(EvaluationFolder):
         return self.path / "provenance.jsonl"
 
     @property
+    def incidents(self) -> Path:
+        """What went wrong and did not stop the run, or did: numbers, files; a JSON object a line, by step."""
+        return self.path / "incidents.jsonl"
+
+    @property
+    def replay(self) -> Path:
+        """Steps whose numbers were not finite, a file each, for `pixelcontrast replay`."""
+        return self.path / "replay"
+
+    @property
     def checkpoints(self) -> Path:
         """Everything needed to go on training."""
         return self.path / "checkpoints"

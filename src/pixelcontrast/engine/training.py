@@ -15,19 +15,23 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions, PixelContrast
+from pixelcontrast.data import LabelSpace
 from pixelcontrast.engine.averaging import AverageWeights
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
 from pixelcontrast.engine.logging import JsonLinesLogger, drop_from, require_logger, service_loggers
 from pixelcontrast.engine.measuring import MeasureSpeed
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
+from pixelcontrast.engine.numbers import WatchNumbers
 from pixelcontrast.engine.options import TrainerOptions
 from pixelcontrast.engine.provenance import append_provenance
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
+from pixelcontrast.engine.spikes import WatchSpikes
 from pixelcontrast.errors import RecipeError
+from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.hashing import mix
 
@@ -37,14 +41,19 @@ _WEIGHTS, _CONTRAST, _DATA, _DROPOUT = range(4)
 
 
 def build_task(recipe: RunOptions) -> SegmentationTask:
-    """Data, network and criterion of a recipe.
+    """Data, network and criterion of a recipe."""
+    dataset = recipe.data.open("train")
+    data = TrainingData(dataset, recipe.data, mix(recipe.seed, _DATA))
+    return assemble(recipe, recipe.model, dataset.label_space, data)
+
+
+def assemble(recipe: RunOptions, model: ModelOptions, space: LabelSpace, data: TrainingData | None) -> SegmentationTask:
+    """Network and criterion of a recipe for the classes of `space`.
 
     The segmentor's first weights depend on the seed alone, so a run with contrast and one without start equal.
     """
-    dataset = recipe.data.open("train")
-    space = dataset.label_space
     torch.manual_seed(mix(recipe.seed, _WEIGHTS))
-    segmentor = Segmentor(recipe.model, len(space.names), class_names=space.names, palette=space.palette)
+    segmentor = Segmentor(model, len(space.names), class_names=space.names, palette=space.palette)
     contrast = None
     if recipe.contrast is not None:
         torch.manual_seed(mix(recipe.seed, _CONTRAST))
@@ -57,7 +66,7 @@ def build_task(recipe: RunOptions) -> SegmentationTask:
         segmentor,
         recipe.loss,
         contrast,
-        data=TrainingData(dataset, recipe.data, mix(recipe.seed, _DATA)),
+        data=data,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
         trainer_options=recipe.trainer,
@@ -148,6 +157,12 @@ def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, conso
     images = recipe.data.batch_size * options.accumulate
     callbacks.append(MeasureSpeed(folder.speed, images_per_step=images, every=options.log_every))
     callbacks.append(WarnOfCollapse(console, every=10 * options.log_every))
+    if options.non_finite != "ignore":
+        callbacks.append(WatchNumbers(folder, policy=options.non_finite, precision=options.precision, console=console))
+    if options.spike_factor is not None:
+        callbacks.append(
+            WatchSpikes(folder.incidents, factor=options.spike_factor, every=options.log_every, console=console)
+        )
     callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
     callbacks.append(KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints))
     return callbacks
@@ -158,6 +173,7 @@ def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         drop_from(start_step, folder.metrics)
         drop_from(start_step, folder.speed)
+        drop_from(start_step, folder.incidents)
     try:
         return L.Trainer(
             accelerator=options.accelerator,

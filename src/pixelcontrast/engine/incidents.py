@@ -1,0 +1,21 @@
+"""incidents.jsonl: what went wrong in a run, by step, a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def append_incident(path: Path, *, step: int, kind: str, text: str, files: Sequence[str] = ()) -> None:
+    """Add a line.
+
+    Args:
+        path: The file.
+        step: Number of the training step, from 0.
+        kind: One word: `not_finite`, `skipped_step`, `spike`, `unreadable`.
+        text: What a person reads.
+        files: Names of the images concerned.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "kind": kind, "text": text, "files": list(files)}) + "\n")

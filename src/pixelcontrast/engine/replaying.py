@@ -1,0 +1,73 @@
+"""Runs a step that a training kept again, on its own: the data set is not needed."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pixelcontrast.data import LabelSpace
+from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
+from pixelcontrast.engine.module import SegmentationTask
+from pixelcontrast.engine.replay import Replay, load_replay
+from pixelcontrast.engine.rollback import set_generators
+from pixelcontrast.engine.run_folder import RunFolder
+from pixelcontrast.engine.run_options import RunOptions
+from pixelcontrast.engine.training import assemble
+from pixelcontrast.errors import RunError
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def kept_step(run_dir: Path, step: int | None) -> Path:
+    """The file of a kept step: of the one asked for, or of the last.
+
+    Raises:
+        RunError: If the run kept none, or not that one.
+    """
+    files = sorted(RunFolder(run_dir).replay.glob("step_*.pt"))
+    if not files:
+        raise RunError(f"{run_dir} kept no step: nothing in it was not finite, or trainer.non_finite was ignore")
+    if step is None:
+        return files[-1]
+    wanted = [file for file in files if file.name.startswith(f"step_{step:08d}")]
+    if not wanted:
+        raise RunError(f"{run_dir} kept no step {step}; it kept {', '.join(file.stem for file in files)}")
+    return wanted[0]
+
+
+def replay_step(recipe: RunOptions, file: Path, *, device: torch.device) -> tuple[Replay, tuple[Diagnosis, ...]]:
+    """Run a kept step again, forward and backward, and look at every number.
+
+    On the CPU, with as many threads as then, it computes what the run computed, bit for bit; batch statistics over
+    several ranks are those of this rank alone, and a compiled network runs as it is written.
+
+    Raises:
+        RunError: If the file is none that a training kept, or is of another recipe.
+    """
+    replay = load_replay(file)
+    task = _task_of(recipe, replay, source=file).to(device).train()
+    batches = [task.transfer_batch_to_device(batch, device, 0) for batch in replay.images()]
+
+    def precision() -> AbstractContextManager[object]:
+        dtype = _AUTOCAST.get(replay.precision)
+        return nullcontext() if dtype is None else torch.autocast(device.type, dtype, cache_enabled=False)
+
+    set_generators(replay.generators)
+    names = replay.class_names
+    found = diagnose(task, batches, step=replay.step, class_names=names, precision=precision, scale=replay.scale)
+    return replay, found
+
+
+def _task_of(recipe: RunOptions, replay: Replay, *, source: Path) -> SegmentationTask:
+    space = LabelSpace(tuple(replay.class_names), tuple((r, g, b) for r, g, b in replay.palette))
+    task = assemble(recipe, replace(recipe.model, pretrained=False), space, None)
+    try:
+        task.segmentor.load_state_dict(replay.network)
+        if task.contrast is not None:
+            task.contrast.load_state_dict(replay.contrast)
+    except RuntimeError as error:
+        raise RunError(f"{source} is of another recipe than the one beside it: {error}") from error
+    return task
