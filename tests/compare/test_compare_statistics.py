@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pixelcontrast.compare.statistics import mean_and_deviation, paired_difference
+from pixelcontrast.compare.statistics import interval_over_images, mean_and_deviation, paired_difference
 
 PAIRS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)), min_size=2, max_size=8)
 
@@ -67,3 +68,35 @@ def test_equal_differences_have_no_p() -> None:
 def test_unequal_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="as many scores"):
         paired_difference([1.0], [])
+
+
+def counts_by_image(seed: int, *, right: float, images: int = 40) -> torch.Tensor:
+    """Counts of images of two classes, of whose pixels a share is right."""
+    generator = np.random.default_rng(seed)
+    labelled = generator.integers(50, 100, (images, 2))
+    hit = generator.binomial(labelled, right)
+    predicted = hit + (labelled - hit)[:, ::-1]  # what is wrong of one class is said to be the other
+    return torch.from_numpy(np.stack([hit, labelled, predicted], axis=1))
+
+
+def test_the_interval_over_images_is_that_of_a_loop() -> None:
+    pairs = [(counts_by_image(seed, right=0.8), counts_by_image(seed + 10, right=0.7)) for seed in range(3)]
+    low, high = interval_over_images(pairs)
+    generator, found = np.random.default_rng(5), []
+    for _ in range(1500):
+        images, seeds = generator.integers(40, size=40), generator.integers(3, size=3)
+        differences = []
+        for ours, theirs in (pairs[seed] for seed in seeds):
+            means = []
+            for counts in (ours, theirs):
+                right, labelled, predicted = counts[images].sum(0).double()
+                means.append(float((right / (labelled + predicted - right)).mean()))
+            differences.append(100 * (means[0] - means[1]))
+        found.append(np.mean(differences))
+    assert (low, high) == pytest.approx(np.percentile(found, [2.5, 97.5]), abs=0.35)
+    assert low > 0
+
+
+def test_equal_runs_differ_by_nothing_on_any_images() -> None:
+    counts = counts_by_image(0, right=0.5)
+    assert interval_over_images([(counts, counts)]) == (0.0, 0.0)

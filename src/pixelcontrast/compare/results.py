@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pixelcontrast.compare.jobs import Job
-from pixelcontrast.compare.statistics import Difference, mean_and_deviation, paired_difference
+from pixelcontrast.compare.statistics import Difference, interval_over_images, mean_and_deviation, paired_difference
 from pixelcontrast.engine.measuring import Speed, read_speed
 from pixelcontrast.engine.provenance import commit, hardware, read_provenance
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.scoring import read_counts
+from pixelcontrast.files import write_text
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,24 @@ class Comparison:
             if seed in self.runs[self.baseline]
         ]
         whole = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
-        return paired_difference([ours for ours, _ in whole], [theirs for _, theirs in whole]) if whole else None
+        if not whole:
+            return None
+        found = paired_difference([ours for ours, _ in whole], [theirs for _, theirs in whole])
+        interval = self._interval_over_images(arm) if class_name is None else None
+        return found if interval is None else replace(found, images_low=interval[0], images_high=interval[1])
+
+    def _interval_over_images(self, arm: str) -> tuple[float, float] | None:
+        """None unless all runs of both arms kept the counts of the same images."""
+        runs = [(run, self.runs[self.baseline].get(seed)) for seed, run in self.runs[arm].items()]
+        pairs = [(ours, theirs) for ours, theirs in runs if theirs is not None]
+        files = [RunFolder(run.folder).images for pair in pairs for run in pair]
+        if not files or not all(path.exists() for path in files):
+            return None
+        read = [read_counts(path) for path in files]
+        if len({names for names, _ in read}) > 1:
+            return None
+        counts = [images for _, images in read]
+        return interval_over_images(list(zip(counts[::2], counts[1::2], strict=True)))
 
     def cost(self, arm: str) -> Cost | None:
         """What the runs of an arm took; None if none of them says."""
@@ -151,10 +170,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def save_json(comparison: Comparison, path: Path) -> None:
-    """Write compare.json in one piece: what was known of the runs' hours is never half there."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(as_json(comparison), indent=1) + "\n")
-    partial.replace(path)
+    """Write compare.json."""
+    write_text(path, json.dumps(as_json(comparison), indent=1) + "\n")
 
 
 def shown(overrides: Sequence[str]) -> tuple[str, ...]:

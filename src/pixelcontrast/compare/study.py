@@ -14,6 +14,7 @@ from pixelcontrast.compare.jobs import Finished, Job, run_jobs
 from pixelcontrast.compare.results import Comparison, read_runs, save_json
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.errors import RunError
+from pixelcontrast.files import write_text
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.root import Recipe, dump, load
 
@@ -106,7 +107,7 @@ def _require_own_runs(jobs: Sequence[Job], recipes: Mapping[tuple[str, int], Rec
 
 def _save(comparison: Comparison, output: Path) -> None:
     save_json(comparison, output / "compare.json")
-    (output / "compare.md").write_text(as_markdown(comparison))
+    write_text(output / "compare.md", as_markdown(comparison))
 
 
 def _known_hours(path: Path) -> dict[str, dict[int, float]]:

@@ -8,7 +8,7 @@ from pixelcontrast.engine.provenance import commit, hardware
 
 _ARM_COLUMNS = (
     "arm", "runs", "mIoU %", "deviation", "by seed", "difference", "95 % interval (t)", "p",
-    "95 % interval (bootstrap over seeds)",
+    "95 % interval (bootstrap over seeds)", "95 % interval (bootstrap over seeds and images)",
 )  # fmt: skip
 
 
@@ -50,8 +50,13 @@ def _arm_table(comparison: Comparison) -> list[str]:
 
 def _cells(found: Difference) -> list[str]:
     p = f"{found.p:.3f}" if found.p is not None else "-"
-    intervals = [_interval(found.low, found.high), p, _interval(found.bootstrap_low, found.bootstrap_high)]
-    return [f"{found.mean:+.2f}", *intervals]
+    return [
+        f"{found.mean:+.2f}",
+        _interval(found.low, found.high),
+        p,
+        _interval(found.bootstrap_low, found.bootstrap_high),
+        _interval(found.images_low, found.images_high),
+    ]
 
 
 def _cost_table(comparison: Comparison) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from pixelcontrast.data import DataSet, LabelSpace
@@ -15,7 +19,7 @@ from pixelcontrast.engine.ranks import gathered, rank_and_count
 from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.tally import Prediction, Tally
-from pixelcontrast.errors import DataError
+from pixelcontrast.errors import DataError, RunError
 from pixelcontrast.files import written_whole
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.confusion import iou_of_margins
@@ -73,6 +77,20 @@ def save_counts(folder: EvaluationFolder, names: tuple[str, ...], images: Tensor
     right, labelled, predicted = images.cpu().numpy().swapaxes(0, 1)
     with written_whole(folder.images) as partial, partial.open("wb") as file:
         np.savez_compressed(file, names=np.asarray(names), intersection=right, labelled=labelled, predicted=predicted)
+
+
+def read_counts(path: Path) -> tuple[tuple[str, ...], Int[Tensor, "n 3 k"]]:
+    """Names of the images, and pixels right, labelled and predicted of each by class, as `save_counts` wrote them.
+
+    Raises:
+        RunError: If the file is missing or holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            counts = np.stack([held[key].astype(np.int64) for key in ("intersection", "labelled", "predicted")], axis=1)
+            return tuple(map(str, held["names"])), torch.from_numpy(counts)
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: expected the counts by image of an evaluation ({error}); evaluate again") from error
 
 
 class _Onlooker:
