@@ -34,11 +34,13 @@ class Batch:
         image: Normalised by the mean and standard deviation of the backbone's weights.
         labels: Class ids, 255 where a pixel has none.
         names: Of the images, for messages.
+        unreadable: What was amiss with the images that others stand in for.
     """
 
     image: Float[Tensor, "b 3 H W"]
     labels: Int[Tensor, "b H W"]
     names: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     def pin_memory(self) -> Batch:
         """Copy to page-locked memory, from which a GPU is fed without waiting; torch's loader calls it."""

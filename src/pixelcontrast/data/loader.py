@@ -3,15 +3,17 @@
 One endless stream: permutations of the data set, one an epoch, each a function of (seed, epoch); sample k is image
 k mod N of permutation k div N, transformed under a generator seeded by (seed, k). Step s of a run consists of the
 samples from s * batch_size on, of which each rank takes its contiguous share. So neither the number of workers, nor the
-number of ranks, nor the step at which a run was resumed changes what is trained on.
+number of ranks, nor the step at which a run was resumed changes what is trained on. Where unreadable images are
+skipped, the image that stands in for one is a function of (seed, k) too, as long as the files stay as they are.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.data.transforms import TrainingTransform, Triple, normalize
-from pixelcontrast.errors import DataError, RecipeError, UserError
+from pixelcontrast.errors import DataError, RecipeError, UnreadableFileError, UserError
 from pixelcontrast.ops.hashing import mix
 from pixelcontrast.types import Batch, Sample
 
@@ -43,29 +45,61 @@ class EvaluationSample:
     name: str
 
 
+class StreamSample(NamedTuple):
+    """A transformed sample.
+
+    Attributes:
+        image: Normalised.
+        labels: Class ids, 255 where a pixel has none.
+        name: Of the image.
+        unreadable: What was amiss with the images that it stands in for.
+    """
+
+    image: Float[Tensor, "3 h w"]
+    labels: Int[Tensor, "h w"]
+    name: str
+    unreadable: tuple[str, ...]
+
+
 class TrainingStream(Dataset[Any]):
     """The endless stream of transformed samples; `stream[k]` is the k-th of a run."""
 
-    def __init__(self, dataset: SegmentationDataset, transform: TrainingTransform, *, seed: int) -> None:
+    def __init__(
+        self, dataset: SegmentationDataset, transform: TrainingTransform, *, seed: int, skip_unreadable: bool = False
+    ) -> None:
         if len(dataset) == 0:
             raise DataError("expected a split with at least one image to train on, got none")
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
+        self.tries = _TRIES if skip_unreadable else 1
 
-    def index(self, k: int) -> int:
-        """Which image of the data set the k-th sample is."""
+    def index(self, k: int, *, attempt: int = 0) -> int:
+        """Which image of the data set the k-th sample is; which one stands in for it, if `attempt` is not 0."""
+        if attempt:
+            return mix(self.seed, k, attempt, _STAND_IN) % len(self.dataset)
         epoch, position = divmod(k, len(self.dataset))
         return int(permutation(len(self.dataset), seed=self.seed, epoch=epoch)[position])
 
-    def __getitem__(self, k: int) -> tuple[Float[Tensor, "3 h w"], Int[Tensor, "h w"], str] | UserError:
-        """Return image, labels and name; or, as a value, the error of a file: a worker's exception loses its form."""
+    def __getitem__(self, k: int) -> StreamSample | UserError:
+        """Return a sample; or, as a value, the error of a file: a worker's exception loses its form."""
         try:
-            sample = self.dataset[self.index(k)]
+            sample, unreadable = self._read(k)
             image, labels = self.transform(sample.image, _labels_of(sample), Generator().manual_seed(mix(self.seed, k)))
         except UserError as error:
             return error
-        return image, labels, sample.name
+        return StreamSample(image, labels, sample.name, unreadable)
+
+    def _read(self, k: int) -> tuple[Sample, tuple[str, ...]]:
+        """The first image that can be read, and what was amiss with those before it."""
+        unreadable: list[str] = []
+        for attempt in range(self.tries):
+            try:
+                return self.dataset[self.index(k, attempt=attempt)], tuple(unreadable)
+            except UnreadableFileError as error:
+                unreadable.append(str(error))
+                last = error
+        raise last
 
 
 @functools.lru_cache(maxsize=2)
@@ -76,6 +110,8 @@ def permutation(size: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
 
 
 _ORDER = 0x6F72646572  # "order"
+_STAND_IN = 0x7374616E64  # "stand"
+_TRIES = 10
 
 
 class StepSampler(Sampler[list[int]]):
@@ -176,7 +212,7 @@ def training_loader(
         world_size=world_size,
     )
     return CarefulLoader(
-        TrainingStream(dataset, transform, seed=seed),
+        TrainingStream(dataset, transform, seed=seed, skip_unreadable=options.on_error == "skip"),
         batch_sampler=sampler,
         num_workers=options.workers,
         collate_fn=collate,
@@ -209,15 +245,15 @@ def evaluation_loader(
     )
 
 
-def collate(samples: Sequence[tuple[Tensor, Tensor, str] | UserError]) -> Batch | UserError:
+def collate(samples: Sequence[StreamSample | UserError]) -> Batch | UserError:
     """Stack samples to a batch; the first error among them takes its place."""
     good = []
     for sample in samples:
         if isinstance(sample, UserError):
             return sample
         good.append(sample)
-    images, labels, names = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.stack(labels), names)
+    images, labels, names, unreadable = zip(*good, strict=True)
+    return Batch(torch.stack(images), torch.stack(labels), names, tuple(itertools.chain.from_iterable(unreadable)))
 
 
 def _as_it_is(item: T) -> T:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.sources import Cached, Found, SegmentationDataset
@@ -28,6 +28,9 @@ class DataOptions(ABC):
         flip: Probability of a left-right flip.
         photometric: Whether to vary brightness, contrast, saturation and hue.
         max_class_share: Highest share of one class in a crop, for which up to 10 crops are tried; 1 turns it off.
+        on_error: What an unreadable training image does: `error` stops the run; `skip` names it, and trains on another
+            in its place, which depends on the seed and the number of the sample alone. Evaluation always stops.
+        max_unreadable: How many images a run may skip, each counted once, before it stops; a rank counts its own.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -43,6 +46,8 @@ class DataOptions(ABC):
     flip: float = 0.5
     photometric: bool = True
     max_class_share: float = 0.75
+    on_error: Literal["error", "skip"] = "error"
+    max_unreadable: int = 10
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
@@ -52,6 +57,7 @@ class DataOptions(ABC):
         _require(0 < low <= high, "scale", "0 < lowest <= highest", self.scale)
         _require(0 <= self.flip <= 1, "flip", "a probability from 0 to 1", self.flip)
         _require(0 < self.max_class_share <= 1, "max_class_share", "a share above 0, at most 1", self.max_class_share)
+        _require(self.max_unreadable >= 1, "max_unreadable", "at least 1", self.max_unreadable)
 
     @property
     @abstractmethod

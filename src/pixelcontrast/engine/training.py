@@ -30,6 +30,7 @@ from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
 from pixelcontrast.engine.spikes import WatchSpikes
+from pixelcontrast.engine.unreadable import WatchUnreadable
 from pixelcontrast.errors import RecipeError
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.segmentor import Segmentor
@@ -159,6 +160,8 @@ def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, conso
     callbacks.append(WarnOfCollapse(console, every=10 * options.log_every))
     if options.non_finite != "ignore":
         callbacks.append(WatchNumbers(folder, policy=options.non_finite, precision=options.precision, console=console))
+    if recipe.data.on_error == "skip":
+        callbacks.append(WatchUnreadable(folder.incidents, most=recipe.data.max_unreadable, console=console))
     if options.spike_factor is not None:
         callbacks.append(
             WatchSpikes(folder.incidents, factor=options.spike_factor, every=options.log_every, console=console)
