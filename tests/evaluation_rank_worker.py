@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 
 from pixelcontrast.data import Camvid
+from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
@@ -22,7 +23,10 @@ def evaluate(root: Path, folder: Path) -> Scores:
     torch.manual_seed(1)
     segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=FCN()), 11)
     data, device = Camvid(root=str(root), workers=0), torch.device("cpu")
-    return score_split(segmentor, data, "train", device=device, step=0, folder=EvaluationFolder(folder))
+    options = EvaluationOptions(scales=(0.5, 1.0), flip=True, window=(48, 64))
+    return score_split(
+        segmentor, data, "train", device=device, step=0, protocol=options, folder=EvaluationFolder(folder)
+    )
 
 
 def work(rank: int, root: str, folder: str) -> None:

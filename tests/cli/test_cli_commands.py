@@ -44,7 +44,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["train", "camvid/hrnet_w18_small", "--dry-run"], "data.root=PATH"),
         (["train", "camvid/hrnet_w18_small", "--set", "data.root=nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "no run folder at nowhere"),
-        (["evaluate", "nowhere", "--set", "seed=1"], "only data.* can be changed"),
+        (["evaluate", "nowhere", "--set", "seed=1"], "only data.* and evaluation.* can be changed"),
         (["predict", "nowhere", "x.png", "--output", "out"], "no run folder at nowhere"),
         (["embed", "nowhere"], "no run folder at nowhere"),
         (["embed", "nowhere", "--set", "contrast=null"], "only data.* can be changed"),

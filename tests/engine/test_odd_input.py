@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from pixelcontrast.data.decoding import read_image
-from pixelcontrast.engine.prediction import find_images, predict_images
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.recipe.root import Recipe
@@ -70,30 +67,3 @@ def test_a_missing_validation_split_shows_before_training(own: Recipe, tmp_path:
     with pytest.raises(DataError, match="val"):
         run(own, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_predictions_keep_names_and_sizes_and_list_what_cannot_be_read(own: Recipe, tmp_path: Path) -> None:
-    run(own, tmp_path / "run")
-    photos = tmp_path / "photos"
-    (photos / "deep").mkdir(parents=True)
-    Image.fromarray(np.zeros((50, 70, 3), dtype=np.uint8)).save(photos / "a.jpg")
-    Image.fromarray(np.zeros((33, 47), dtype=np.uint8)).save(photos / "deep" / "b.png")
-    (photos / "torn.jpg").write_bytes((photos / "a.jpg").read_bytes()[:200])
-    segmentor = Segmentor.from_pretrained(tmp_path / "run")
-    device = torch.device("cpu")
-    predicted = predict_images(segmentor, find_images([photos]), tmp_path / "out", device=device)
-    assert {p.relative_to(tmp_path / "out").as_posix() for p in predicted.written} == {
-        "labels/a.png",
-        "labels/deep/b.png",
-    }
-    assert len(predicted.skipped) == 1
-    assert "torn.jpg" in predicted.skipped[0]
-    assert read_image(tmp_path / "out" / "labels" / "deep" / "b.png").shape == (3, 33, 47)
-    assert read_image(tmp_path / "out" / "overlay" / "a.png").shape == (3, 50, 70)
-
-
-def test_images_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no file or folder"):
-        find_images([tmp_path / "absent"])
-    with pytest.raises(DataError, match="no image in"):
-        find_images([tmp_path])

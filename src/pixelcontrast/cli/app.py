@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import checking, comparing, embedding, exporting, listing, replaying, running
+from pixelcontrast.cli import applying, checking, comparing, embedding, exporting, listing, replaying, running
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
@@ -42,8 +42,8 @@ app = typer.Typer(
 )
 _COMMANDS = (
     running.train,
-    running.evaluate,
-    running.predict,
+    applying.evaluate,
+    applying.predict,
     checking.check,
     replaying.replay,
     exporting.export,

@@ -30,9 +30,9 @@ def replay(
     """
     from rich.console import Console
 
+    from pixelcontrast.engine.ranks import best_device
     from pixelcontrast.engine.replaying import kept_step, replay_step
     from pixelcontrast.engine.run_folder import RunFolder
-    from pixelcontrast.engine.runs import best_device
     from pixelcontrast.recipe.root import load
 
     folder = RunFolder(run)

@@ -1,8 +1,9 @@
-"""Train, evaluate, predict."""
+"""Train: a recipe to a run folder."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,45 +68,6 @@ def train(
     console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
 
 
-def evaluate(
-    run: Run,
-    *,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
-    overrides: Overrides = None,
-) -> None:
-    """Score a run's network on a split; write scores.json and pictures to RUN/evaluations/SPLIT."""
-    from rich.console import Console
-
-    from pixelcontrast.engine.runs import evaluate_run
-
-    recipe = recipe_of_run(run, overrides)
-    console = Console()
-    scores = evaluate_run(run, recipe.data, split=split)
-    console.print(scores.table(f"{run}: {split}"))
-    console.print(f"scores.json and pictures: {run / 'evaluations' / split}", highlight=False, soft_wrap=True)
-
-
-def predict(
-    run: Run,
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Images, or folders of them.", show_default=False)
-    ],
-    *,
-    output: Annotated[Path, typer.Option(help="Folder for labels, colours and overlays.", show_default=False)],
-) -> None:
-    """Predict images without labels: class ids, colours and an overlay for each."""
-    from rich.console import Console
-
-    from pixelcontrast.engine.runs import predict_run
-
-    predicted = predict_run(run, images, output, console=Console())
-    for message in predicted.skipped:
-        typer.echo(f"skipped: {message}", err=True)
-    typer.echo(f"{len(predicted.written)} images predicted, {len(predicted.skipped)} skipped: {output}")
-    if predicted.skipped:
-        raise typer.Exit(2)
-
-
 def recipe_of_run(run: Path, overrides: list[str] | None) -> Recipe:
     """The recipe of a run that has its weights, with changes of where its data lies.
 
@@ -115,7 +77,7 @@ def recipe_of_run(run: Path, overrides: list[str] | None) -> Recipe:
     from pixelcontrast.engine.run_folder import RunFolder
     from pixelcontrast.recipe.root import load
 
-    _require_data_only(overrides or [])
+    require_sections(overrides or (), "data")
     folder = RunFolder(run)
     folder.require_weights()
     if not folder.recipe.exists():
@@ -159,7 +121,13 @@ def _require_same_run(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def _require_data_only(overrides: list[str]) -> None:
+def require_sections(overrides: Sequence[str], *sections: str) -> None:
+    """Refuse changes of what made a network what it is.
+
+    Raises:
+        RecipeError: If a `--set` is of another section.
+    """
     for assignment in overrides:
-        if assignment.partition("=")[0].split(".")[0].strip() != "data":
-            raise RecipeError(f"--set {assignment}: only data.* can be changed; the rest is the trained network's")
+        if assignment.partition("=")[0].split(".")[0].strip() not in sections:
+            known = " and ".join(f"{section}.*" for section in sections)
+            raise RecipeError(f"--set {assignment}: only {known} can be changed; the rest is the trained network's")

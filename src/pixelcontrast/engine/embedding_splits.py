@@ -19,9 +19,9 @@ from pixelcontrast.engine.embedding import Embedder, load_embedder
 from pixelcontrast.engine.embedding_files import EmbeddingIndex, PixelEmbeddings
 from pixelcontrast.engine.embedding_walk import SeenImage, Walk
 from pixelcontrast.engine.pictures import as_pixels
+from pixelcontrast.engine.ranks import best_device
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
-from pixelcontrast.engine.runs import best_device
 from pixelcontrast.ops.confusion import class_accuracy, confusion_counts
 from pixelcontrast.ops.hashing import mix
 from pixelcontrast.ops.regions import region_means_of_rows, unit_length

@@ -16,7 +16,7 @@ from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.engine.choosing import ChosenPixels, ChosenRegions, choose
-from pixelcontrast.engine.evaluation import evaluating
+from pixelcontrast.engine.predictor import evaluating
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.resize import nearest_exact, resize_logits

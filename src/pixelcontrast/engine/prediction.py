@@ -1,100 +1,126 @@
-"""Predictions for images without labels: class ids, colours and an overlay, under the image's own name and size."""
+"""Predictions for images and videos without labels, under each one's own name and size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
-from pixelcontrast.data.decoding import IMAGE_SUFFIXES, read_image
 from pixelcontrast.data.transforms import normalize
-from pixelcontrast.engine.evaluation import evaluating, predict
-from pixelcontrast.engine.pictures import colourise
+from pixelcontrast.engine.inputs import Frame, Input, frames_of
+from pixelcontrast.engine.outputs import OutputWriter
+from pixelcontrast.engine.predictor import Strip, evaluating, predict
+from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
+
+# Larger images are predicted in windows: 4 million pixels, or 2^28 probabilities (1 GiB), whichever is less.
+LARGEST_WHOLE, LARGEST_VOLUME = 1 << 22, 1 << 28
+WINDOW_OF_LARGE = (1024, 1024)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of the images that were asked for.
+    """What became of the files that were asked for.
 
     Attributes:
-        written: Label files, one an image.
-        skipped: Messages about the images that could not be read.
+        written: Number of images and video frames predicted.
+        windowed: How many of them were too large to be predicted whole.
+        skipped: Messages about the files that could not be read.
     """
 
-    written: tuple[Path, ...]
+    written: int
+    windowed: int
     skipped: tuple[str, ...]
 
 
-def find_images(inputs: Sequence[Path]) -> dict[Path, Path]:
-    """Images by where they lie below the inputs: `{relative name: file}`.
-
-    Raises:
-        DataError: If an input does not exist, holds no image, or two images would get one name.
-    """
-    found: dict[Path, Path] = {}
-    for given in inputs:
-        if not given.exists():
-            raise DataError(f"no file or folder at {given}; name images or folders of images.")
-        files = (
-            [given] if given.is_file() else sorted(p for p in given.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        )
-        if not files:
-            raise DataError(f"no image in {given}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
-        for file in files:
-            name = Path(file.name) if given.is_file() else file.relative_to(given)
-            if found.setdefault(name.with_suffix(""), file) != file:
-                raise DataError(f"{file} and {found[name.with_suffix('')]} would both be written as {name.stem}.")
-    return found
-
-
-def predict_images(
+def predict_inputs(
     segmentor: Segmentor,
-    images: Mapping[Path, Path],
-    output: Path,
+    inputs: Sequence[Input],
+    writer: OutputWriter,
     *,
     device: torch.device,
-    steps: Iterable[object] = (),
+    protocol: EvaluationOptions | None = None,
+    batch_size: int = 1,
+    advance: Callable[[Frame | None], None] | None = None,
 ) -> Predicted:
-    """Write `labels/NAME.png` (class ids), `colour/NAME.png` and `overlay/NAME.png` for each image.
+    """Predict every file that can be read, and go on after those that cannot.
 
     Args:
         segmentor: The network, on `device`.
-        images: Files by the name to write them under, as `find_images` gives them.
-        output: Folder that takes the three folders.
+        inputs: What to predict.
+        writer: Takes the predictions.
         device: Where to compute.
-        steps: Advanced once an image, for a progress bar.
-
-    Returns:
-        What was written, and what could not be read.
+        protocol: How an image is predicted; one that is too large for memory is cut into windows in any case.
+        batch_size: Images of one size, one after another, that are predicted at once.
+        advance: Called with each frame that was written, and with None for a file that could not be read.
     """
-    written, skipped = [], []
+    protocol = protocol or EvaluationOptions()
+    skipped: list[str] = []
+    written = windowed = 0
+
+    def skip(error: DataError) -> None:
+        skipped.append(str(error))
+        if advance is not None:
+            advance(None)
+
     with evaluating(segmentor):
-        for (name, file), _ in zip_longest(images.items(), steps):
-            try:
-                image = read_image(file)
-            except DataError as error:
-                skipped.append(str(error))
-                continue
-            written.append(_predict_one(segmentor, image, output, name, device=device))
-    return Predicted(tuple(written), tuple(skipped))
+        for frames in _equal_in_size(_readable(inputs, skip), batch_size):
+            chosen = protocol_for(frames[0], segmentor.num_classes, protocol)
+            _predict_batch(segmentor, frames, writer, chosen, device=device)
+            written += len(frames)
+            windowed += len(frames) * (chosen != protocol)
+            if advance is not None:
+                for frame in frames:
+                    advance(frame)
+    return Predicted(written, windowed, tuple(skipped))
 
 
-def _predict_one(segmentor: Segmentor, image: Tensor, output: Path, name: Path, *, device: torch.device) -> Path:
-    normalised = normalize(image, mean=segmentor.mean, std=segmentor.std)[None].to(device)
-    labels = predict(segmentor, normalised, size=image.shape[-2:]).labels.cpu()
-    colours = np.asarray(colourise(labels, segmentor.palette))
-    blend = (0.5 * np.asarray(image.permute(1, 2, 0)) + 0.5 * colours).astype(np.uint8)
-    pictures = {"labels": np.asarray(labels.to(torch.uint8)), "colour": colours, "overlay": blend}
-    for folder, values in pictures.items():
-        path = (output / folder / name).with_name(name.name + ".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(values).save(path)
-    return (output / "labels" / name).with_name(name.name + ".png")
+def protocol_for(frame: Frame, num_classes: int, protocol: EvaluationOptions) -> EvaluationOptions:
+    """The protocol, in windows if the image is too large to be predicted whole."""
+    pixels = frame.image[0].numel()
+    if protocol.window is not None or (pixels <= LARGEST_WHOLE and num_classes * pixels <= LARGEST_VOLUME):
+        return protocol
+    return replace(protocol, window=WINDOW_OF_LARGE)
+
+
+def _predict_batch(
+    segmentor: Segmentor,
+    frames: Sequence[Frame],
+    writer: OutputWriter,
+    protocol: EvaluationOptions,
+    *,
+    device: torch.device,
+) -> None:
+    images = [normalize(frame.image, mean=segmentor.mean, std=segmentor.std) for frame in frames]
+    with writer.probabilities(frames) as files:
+
+        def store(strip: Strip) -> None:
+            for file, rows in zip(files, strip.probabilities, strict=False):  # there may be none
+                file.add(rows)
+
+        prediction = predict(segmentor, torch.stack(images).to(device), protocol, observe=store)
+    for frame, labels in zip(frames, prediction.labels.cpu(), strict=True):
+        writer.write(frame, labels)
+
+
+def _readable(inputs: Iterable[Input], skip: Callable[[DataError], None]) -> Iterator[Frame]:
+    for source in inputs:
+        try:
+            yield from frames_of(source)
+        except DataError as error:
+            skip(error)
+
+
+def _equal_in_size(frames: Iterable[Frame], batch_size: int) -> Iterator[list[Frame]]:
+    """Frames that follow each other and are equal in size, as many at a time as asked for, fewer if they are large."""
+    held: list[Frame] = []
+    for frame in frames:
+        most = min(batch_size, max(1, LARGEST_WHOLE // frame.image[0].numel()))
+        if held and (len(held) >= most or held[0].image.shape != frame.image.shape):
+            yield held
+            held = []
+        held.append(frame)
+    if held:
+        yield held

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from pixelcontrast.contrast import ContrastOptions
 from pixelcontrast.data import DataSet
 from pixelcontrast.engine.options import SGD, AdamW, Constant, Cosine, Poly, TrainerOptions
+from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.losses import DenseTerm
 from pixelcontrast.nn.options import ModelOptions
 
@@ -47,3 +48,7 @@ class RunOptions(Protocol):
     @property
     def trainer(self) -> TrainerOptions:
         """How long and on what."""
+
+    @property
+    def evaluation(self) -> EvaluationOptions:
+        """How the validation split is scored."""

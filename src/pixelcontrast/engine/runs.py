@@ -1,53 +1,100 @@
-"""What one does with a finished run: evaluate it, and predict with it."""
+"""What one does with a trained network: evaluate it, and predict with it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
-import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pixelcontrast.data import DataSet
-from pixelcontrast.engine.prediction import Predicted, find_images, predict_images
-from pixelcontrast.engine.run_folder import RunFolder
+from pixelcontrast.engine.inputs import Frame, Input, count_frames
+from pixelcontrast.engine.outputs import OutputWriter
+from pixelcontrast.engine.prediction import Predicted, predict_inputs
+from pixelcontrast.engine.protocol import EvaluationOptions
+from pixelcontrast.engine.ranks import best_device, joined_ranks, rank_and_count
+from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
 from pixelcontrast.nn.segmentor import Segmentor
 
 
-def best_device() -> torch.device:
-    """The accelerator of this machine, or its CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+def evaluate_network(
+    segmentor: Segmentor,
+    data: DataSet,
+    protocol: EvaluationOptions,
+    *,
+    split: str,
+    step: int,
+    folder: EvaluationFolder,
+    console: Console,
+) -> Scores | None:
+    """Evaluate a network on a split, with all processes that `torchrun` started; what comes out goes to `folder`.
 
+    Args:
+        segmentor: The network.
+        data: The data set and how it is loaded.
+        protocol: How an image is predicted.
+        split: Which split; it must have labels.
+        step: Optimiser steps the network was trained for.
+        folder: Takes scores, counts by image, examples and pictures.
+        console: Where progress is shown.
 
-def evaluate_run(run_dir: Path, data: DataSet, *, split: str) -> Scores:
-    """Evaluate a run's deployed weights on a split; what comes out goes to `evaluations/SPLIT` in the run folder.
+    Returns:
+        The scores, on the first process; None on the others.
 
     Raises:
-        UserError: If the run has no weights, or the split cannot be read.
+        DataError: If the split cannot be read, or has other classes than the network.
     """
-    folder = RunFolder(run_dir)
-    device = best_device()
-    segmentor = Segmentor.from_pretrained(folder.require_weights()).to(device)
-    place = folder.evaluation(split)
-    step = json.loads(folder.scores.read_text())["step"] if folder.scores.exists() else 0
-    scores = score_split(segmentor, data, split, device=device, step=step, folder=place)
-    scores.save(place.scores)
+    with joined_ranks() as device:
+        scores = score_split(
+            segmentor.to(device),
+            data,
+            split,
+            device=device,
+            step=step,
+            protocol=protocol,
+            folder=folder,
+            console=console,
+        )
+        if rank_and_count()[0] > 0:
+            return None
+    scores.save(folder.scores)
     return scores
 
 
-def predict_run(run_dir: Path, inputs: Sequence[Path], output: Path, *, console: Console) -> Predicted:
-    """Predict images with a run's deployed weights; files that cannot be read are skipped.
+def predict_with_network(
+    segmentor: Segmentor,
+    inputs: Sequence[Input],
+    writer: OutputWriter,
+    protocol: EvaluationOptions,
+    *,
+    batch_size: int,
+    console: Console,
+) -> Predicted:
+    """Predict images and videos on this machine's accelerator, and show how far it is.
+
+    Args:
+        segmentor: The network.
+        inputs: What to predict.
+        writer: Takes the predictions.
+        protocol: How an image is predicted.
+        batch_size: Images of equal size that are predicted at once.
+        console: Where progress is shown.
 
     Raises:
-        UserError: If the run has no weights, or an input is missing or holds no image.
+        UserError: If videos cannot be read here, or names do not suit what is to be written.
     """
-    weights = RunFolder(run_dir).require_weights()
-    found = find_images(inputs)
+    writer.check_names(inputs)
+    total = sum(count_frames(each) for each in inputs)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     device = best_device()
-    segmentor = Segmentor.from_pretrained(weights).to(device)
-    steps = track(range(len(found)), description="predicting", console=console)
-    return predict_images(segmentor, found, output, device=device, steps=steps)
+    with writer, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("predicting", total=total)
+
+        def show(frame: Frame | None) -> None:
+            bar.update(task, advance=1, description=f"predicting {frame.name}" if frame is not None else None)
+
+        return predict_inputs(
+            segmentor.to(device), inputs, writer, device=device, protocol=protocol, batch_size=batch_size, advance=show
+        )

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from pixelcontrast.data import DataSet, LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
-from pixelcontrast.engine.evaluation import WHOLE_IMAGE, tally_split
+from pixelcontrast.engine.evaluation import tally_split
 from pixelcontrast.engine.examples import ExampleGallery, Files, clear_examples, encode_example, place_below
 from pixelcontrast.engine.pictures import as_pixels, comparison, save_picture
+from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.engine.ranks import gathered, rank_and_count
 from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
@@ -32,7 +35,9 @@ def score_split(
     *,
     device: torch.device,
     step: int,
+    protocol: EvaluationOptions,
     folder: EvaluationFolder | None = None,
+    console: Console | None = None,
 ) -> Scores:
     """Evaluate a segmentor on a split, all ranks together.
 
@@ -42,7 +47,9 @@ def score_split(
         split: Which split; it must have labels.
         device: Where to compute.
         step: Optimiser steps the weights were trained for, kept in the scores.
+        protocol: How an image is predicted.
         folder: Takes pictures, examples and the counts of each image; the scores are the caller's to save, last.
+        console: Shows how far it is; None shows nothing.
 
     Returns:
         The scores, equal on all ranks.
@@ -52,24 +59,44 @@ def score_split(
     """
     dataset = options.open(split)
     space = dataset.label_space
-    if space.num_classes != segmentor.num_classes:
-        raise DataError(
-            f"the network has {segmentor.num_classes} classes, but {options.name} has {space.num_classes}; "
-            "evaluate on the data set it was trained for."
-        )
+    require_same_classes(segmentor, space, options.name)
     rank, ranks = rank_and_count()
     if folder is not None and rank == 0:
         clear_examples(folder.examples)
     loader = evaluation_loader(dataset, options, rank=rank, world_size=ranks, mean=segmentor.mean, std=segmentor.std)
     tally = Tally.zeros(len(dataset), space.num_classes, device)
     onlooker = _Onlooker(segmentor, space, len(dataset), folder)
-    tally_split(segmentor, loader, tally, device=device, indices=range(rank, len(dataset), ranks), observe=onlooker)
+    indices = range(rank, len(dataset), ranks)
+    shown = track(
+        loader, "evaluating", len(loader), console=console, transient=True, disable=console is None or rank > 0
+    )
+    tally_split(segmentor, shown, tally, protocol, device=device, indices=indices, observe=onlooker)
     names = tuple(name for _, name in sorted(gathered(onlooker.names)))
     examples = onlooker.gallery.choose(folder.examples if folder is not None else None)
     if folder is not None and rank == 0:
         save_counts(folder, names, tally.images)
-    protocol = f"{options.name} {split}, {space.num_classes} classes, {WHOLE_IMAGE}"
-    return Scores.from_tally(tally, space.names, examples, protocol=protocol, images=len(names), step=step)
+    words = f"{options.name} {split}, {space.num_classes} classes, {protocol.words}"
+    return Scores.from_tally(tally, space.names, examples, protocol=words, images=len(names), step=step)
+
+
+def require_same_classes(segmentor: Segmentor, space: LabelSpace, data: str) -> None:
+    """Refuse a data set whose classes are not those of the network, in number or by name.
+
+    Raises:
+        DataError: With the first class that differs.
+    """
+    if space.num_classes != segmentor.num_classes:
+        raise DataError(
+            f"the network has {segmentor.num_classes} classes, but {data} has {space.num_classes}; "
+            "evaluate on the data set it was trained for."
+        )
+    pairs = zip(segmentor.class_names, space.names, strict=False)  # a network may come without names
+    for number, (ours, theirs) in enumerate(pairs):
+        if ours != theirs:
+            raise DataError(
+                f"class {number} of the network is '{ours}', but that of {data} is '{theirs}'; evaluate on the data "
+                "set it was trained for, or list the classes by the same names in the same order (classes.yaml)."
+            )
 
 
 def save_counts(folder: EvaluationFolder, names: tuple[str, ...], images: Tensor) -> None:

@@ -19,15 +19,19 @@ BOUNDARY_SHARE, CALIBRATION_BINS = 0.02, 15
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one image, at its labels' size.
+    """What a network says of images, at their own size.
 
     Attributes:
         labels: The class that is most probable.
         confidence: Its probability.
     """
 
-    labels: Int[Tensor, "H W"]
-    confidence: Float[Tensor, "H W"]
+    labels: Int[Tensor, "*b H W"]
+    confidence: Float[Tensor, "*b H W"]
+
+    def of(self, index: int) -> Prediction:
+        """The part of one image of a batch."""
+        return Prediction(self.labels[index], self.confidence[index])
 
 
 @dataclass(frozen=True)

@@ -121,15 +121,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
             f"stopped at step {trainer.global_step}; --resume goes on from step {step_of(newest) if newest else 0}"
         )
         raise KeyboardInterrupt from stop
-    if trainer.is_global_zero:
-        deployed.save_pretrained(run_dir)
-    device = trainer.strategy.root_device  # the trainer leaves the network on the CPU
-    scores = score_split(
-        deployed.to(device), recipe.data, "val", device=device, step=trainer.global_step, folder=folder
-    )
-    if trainer.is_global_zero:
-        scores.save(folder.scores)
-    return scores
+    return _deploy(deployed, recipe, folder, trainer)
 
 
 def describe(task: SegmentationTask, console: Console) -> None:
@@ -144,6 +136,20 @@ def describe(task: SegmentationTask, console: Console) -> None:
     console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
 
 
+def _deploy(network: Segmentor, recipe: RunOptions, folder: RunFolder, trainer: L.Trainer) -> Scores:
+    """Write the weights, then what they score: a run is done once it has its scores."""
+    if trainer.is_global_zero:
+        network.save_pretrained(folder.path)
+    device = trainer.strategy.root_device  # the trainer leaves the network on the CPU
+    step, protocol = trainer.global_step, recipe.evaluation
+    scores = score_split(
+        network.to(device), recipe.data, "val", device=device, step=step, protocol=protocol, folder=folder
+    )
+    if trainer.is_global_zero:
+        scores.save(folder.scores)
+    return scores
+
+
 def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, console: Console) -> list[Callback]:
     options = recipe.trainer
     callbacks: list[Callback] = []
@@ -151,7 +157,7 @@ def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, conso
 
         def evaluate(step: int) -> Scores:
             device = next(deployed.parameters()).device
-            return score_split(deployed, recipe.data, "val", device=device, step=step)
+            return score_split(deployed, recipe.data, "val", device=device, step=step, protocol=recipe.evaluation)
 
         callbacks.append(EvaluateEvery(evaluate, every=options.evaluate_every, console=console))
     title = "cross entropy" if recipe.contrast is None else "with contrast"

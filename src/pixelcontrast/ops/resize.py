@@ -20,6 +20,13 @@ def resize_logits(logits: Float[Tensor, "b k h w"], size: Sequence[int]) -> Floa
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def resize_images(images: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tensor, "b c H W"]:
+    """Bring images to `size` (height, width) bilinearly, smoothed where they shrink, as the training transforms do."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
+
+
 def resize_labels(labels: Integer[Tensor, "b *grid"], size: Sequence[int]) -> Integer[Tensor, "b *new_grid"]:
     """Bring labels to `size` by the class under each new pixel's centre, for any number of spatial dimensions.
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pixelcontrast.contrast import ContrastOptions
 from pixelcontrast.data import DataSet
 from pixelcontrast.engine.options import SGD, Optimizer, Poly, Schedule, TrainerOptions
+from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.errors import RecipeError, did_you_mean
 from pixelcontrast.losses import CrossEntropy, DenseTerm
 from pixelcontrast.nn.options import ModelOptions
@@ -32,6 +33,7 @@ class Recipe:
         optimizer: What turns gradients into steps.
         schedule: The learning rate over the run, as a factor of the optimizer's.
         trainer: Length, precision, devices, and how often is evaluated and saved.
+        evaluation: How an image is predicted when the network is scored.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -43,6 +45,7 @@ class Recipe:
     optimizer: Optimizer = SGD()
     schedule: Schedule = Poly()
     trainer: TrainerOptions = TrainerOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -1,0 +1,138 @@
+"""What is to be predicted: images and videos, named one by one, by folders or by patterns; and their frames."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from pixelcontrast.data.decoding import IMAGE_SUFFIXES, read_image
+from pixelcontrast.errors import DataError, RunError
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to predict.
+
+    Attributes:
+        name: Where it lies below what was asked for, without its suffix: its outputs are called so.
+        file: Where it is.
+    """
+
+    name: Path
+    file: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its suffix is that of a video."""
+        return self.file.suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image to predict.
+
+    Attributes:
+        name: Of its outputs; that of a video's frame is its number, from 0, below the video's name.
+        image: RGB, 0 to 255.
+        source: The file it comes from.
+        rate: Frames a second of its video; None for an image.
+    """
+
+    name: Path
+    image: UInt8[Tensor, "3 H W"]
+    source: Input
+    rate: float | None = None
+
+
+def find_inputs(given: Sequence[str | Path]) -> list[Input]:
+    """Files by where they lie below what was asked for: images, videos, folders of them, or patterns with * ? [ ].
+
+    Raises:
+        DataError: If one does not exist or holds no image or video, or two files would get one name.
+    """
+    found: dict[Path, Input] = {}
+    for each in given:
+        for file, name in _files_of(each):
+            known = found.setdefault(name.with_suffix(""), Input(name.with_suffix(""), file))
+            if known.file != file:
+                raise DataError(
+                    f"{file} and {known.file} would both be written as {known.name}; rename one, or predict them apart."
+                )
+    return list(found.values())
+
+
+def frames_of(source: Input) -> Iterator[Frame]:
+    """The image, or the frames of a video one after another.
+
+    Raises:
+        DataError: If the file cannot be read; of a video, where that shows.
+        RunError: If a video is given and PyAV, which reads it, is not installed.
+    """
+    if not source.is_video:
+        yield Frame(source.name, read_image(source.file), source)
+        return
+    av = require_video_library()
+    try:
+        with av.open(str(source.file)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = float(stream.average_rate or 25)
+            for number, frame in enumerate(container.decode(stream)):
+                pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+                yield Frame(source.name / f"{number:06d}", pixels, source, rate)
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise DataError(f"{source.file}: expected a video, got a file that does not decode: {error}") from error
+
+
+def count_frames(source: Input) -> int:
+    """How many frames a file says it has; 1 for an image, or a video that does not say."""
+    if not source.is_video:
+        return 1
+    av = require_video_library()
+    try:
+        with av.open(str(source.file)) as container:
+            return container.streams.video[0].frames or 1
+    except (av.FFmpegError, IndexError, OSError):
+        return 1
+
+
+def require_video_library() -> Any:  # noqa: ANN401 - a module that may not be installed
+    """PyAV's module.
+
+    Raises:
+        RunError: If it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise RunError("videos need PyAV, which is not installed: pip install 'pixelcontrast[video]'") from error
+    return av
+
+
+def _files_of(given: str | Path) -> list[tuple[Path, Path]]:
+    """Files of one thing that was asked for, and their names below it."""
+    path = Path(given).expanduser()
+    if path.is_file():
+        return [(path, Path(path.name))]
+    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    if path.is_dir():
+        above, found = path, path.rglob("*")
+    elif glob.has_magic(str(path)):
+        first = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+        above = Path(*path.parts[:first])
+        found = above.glob(str(Path(*path.parts[first:])))
+    else:
+        raise DataError(f"no file or folder at {given}; name images, videos, folders of them, or a pattern.")
+    files = sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    if not files:
+        raise DataError(f"no image or video in {given}; looked for {', '.join(suffixes)}.")
+    return [(file, file.relative_to(above)) for file in files]
