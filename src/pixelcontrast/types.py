@@ -55,11 +55,13 @@ class SegmentationOutput:
         logits: At the head's stride; resize them to the image before the argmax.
         auxiliary_logits: Of the auxiliary head, in training only.
         features: The map that pixel contrast attaches to.
+        maps: All of the backbone's, high resolution first, for contrast at several scales.
     """
 
     logits: Float[Tensor, "b k h w"]
     auxiliary_logits: Float[Tensor, "b k h2 w2"] | None
     features: Float[Tensor, "b c h3 w3"]
+    maps: tuple[Float[Tensor, "b _ _ _"], ...] = ()
 
 
 @dataclass(frozen=True)

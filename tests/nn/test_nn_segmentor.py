@@ -95,5 +95,5 @@ def test_names_and_colours_are_one_a_class() -> None:
 
 
 def test_a_map_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="contrast_map must be from -4 to 3"):
+    with pytest.raises(ValueError, match="a map must be from -4 to 3"):
         Segmentor(ModelOptions(backbone="test_resnet", contrast_map=4), 2)

@@ -4,13 +4,14 @@ from pixelcontrast.contrast.attach import attach
 from pixelcontrast.contrast.attached import AttachedContrast
 from pixelcontrast.contrast.criterion import PixelContrast, check_label_range
 from pixelcontrast.contrast.memory import MemoryBank
-from pixelcontrast.contrast.options import ContrastOptions, MemoryOptions, preset
+from pixelcontrast.contrast.options import ContrastOptions, ExtraMap, MemoryOptions, preset
 from pixelcontrast.contrast.statistics import gradient_norm_ratio
 from pixelcontrast.contrast.taps import Tap
 
 __all__ = [
     "AttachedContrast",
     "ContrastOptions",
+    "ExtraMap",
     "MemoryBank",
     "MemoryOptions",
     "PixelContrast",

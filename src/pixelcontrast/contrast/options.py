@@ -52,6 +52,26 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtraMap:
+    """One map more of the backbone that contrast attaches to, with a projection of its own.
+
+    Attributes:
+        map: Which one, from 0 for the highest resolution; negative counts from the end.
+        weight: What its loss is multiplied by, beside the weight of contrast as a whole.
+        memory: Whether it has a memory of its own, of the same capacity; false leaves it the batch alone.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    map: int
+    weight: float = 1.0
+    memory: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight must be positive, got {self.weight}; leave the map out to train without it")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContrastOptions:
     """Everything pixel contrast is told, apart from the number of channels, the number of classes and the seed.
 
@@ -81,6 +101,8 @@ class ContrastOptions:
         gather_ranks: Whether the memory takes the candidates of every rank. None: yes if there is more than one.
         gather_keys: Whether the in-batch keys are those of every rank, with gradients to all of them.
         ignore_index: Label of pixels that are never used.
+        extra_maps: Maps of the backbone that contrast attaches to beside the one it names (multi-scale contrast, the
+            idea of Pissas et al., ECCV 2022); for recipes, `attach` takes several taps instead.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -107,6 +129,7 @@ class ContrastOptions:
     gather_ranks: bool | None = None
     gather_keys: bool = False
     ignore_index: int = 255
+    extra_maps: tuple[ExtraMap, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least(0, start_step=self.start_step, ramp_steps=self.ramp_steps, temperature_steps=self.temperature_steps)
@@ -145,9 +168,11 @@ class ContrastOptions:
 
 
 CRITERION_OPTIONS = tuple(
-    field.name for field in fields(ContrastOptions) if field.name not in ("weight", "start_step", "ramp_steps")
+    field.name
+    for field in fields(ContrastOptions)
+    if field.name not in ("weight", "start_step", "ramp_steps", "extra_maps")
 )
-"""The options that `PixelContrast` takes as keywords: all but the weight's schedule, which the objective applies."""
+"""The options that `PixelContrast` takes as keywords: all but those that the objective applies."""
 
 
 def preset(name: Literal["paper", "released"], *, training_images: int = 2975) -> ContrastOptions:

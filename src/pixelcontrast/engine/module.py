@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pixelcontrast.contrast import PixelContrast, gradient_norm_ratio
@@ -66,6 +66,7 @@ class SegmentationTask(L.LightningModule):
         terms: Sequence[DenseTerm],
         contrast: PixelContrast | None,
         *,
+        extra_contrast: Sequence[PixelContrast] = (),
         data: TrainingData | None,
         optimizer: SGD | AdamW,
         schedule: Poly | Cosine | Constant,
@@ -74,6 +75,7 @@ class SegmentationTask(L.LightningModule):
         super().__init__()
         self.segmentor = segmentor
         self.contrast = contrast
+        self.extra_contrast = nn.ModuleList(extra_contrast)  # of `contrast.options.extra_maps`, in their order
         self.terms = tuple(terms)
         self._data = data
         self.optimizer_options = optimizer
@@ -83,6 +85,11 @@ class SegmentationTask(L.LightningModule):
         self._network = torch.compile(segmentor.forward) if trainer_options.compile else segmentor.forward
         self._restored_rng: dict[str, Any] | None = None
         self.parts: dict[str, Tensor] = {}  # the terms of the last batch's loss, unweighted
+
+    @property
+    def criteria(self) -> nn.ModuleList:
+        """The criterion of the map that contrast attaches to, and those of extra maps; empty without contrast."""
+        return nn.ModuleList([] if self.contrast is None else [self.contrast, *self.extra_contrast])
 
     @property
     def training_data(self) -> TrainingData:
@@ -118,6 +125,10 @@ class SegmentationTask(L.LightningModule):
             logged["loss/contrast"] = contrast_loss.detach() / weight
             logged |= self._contrast_statistics(contrast_loss, loss, output.features, step=step)
             loss = loss + contrast_loss
+            for extra, criterion in zip(self.contrast.options.extra_maps, self.extra_contrast, strict=True):
+                extra_loss = criterion(output.maps[extra.map], batch.labels, output.logits)
+                logged[f"loss/contrast_map_{extra.map}"] = extra_loss.detach()
+                loss = loss + weight * extra.weight * extra_loss
         return loss, {"loss": loss.detach(), **logged}
 
     def _dense_parts(self, output: SegmentationOutput, labels: Tensor) -> dict[str, tuple[float, Tensor]]:

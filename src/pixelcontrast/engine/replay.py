@@ -55,13 +55,13 @@ class Replay:
         scale: float,
     ) -> Replay:
         """The step of a task that stands where the step began."""
-        criterion = task.contrast.state_dict() if task.contrast is not None else {}
+        criteria = task.criteria.state_dict()
         return cls(
             step=step,
             batches=[{"image": b.image.cpu(), "labels": b.labels.cpu(), "names": list(b.names)} for b in batches],
             generators=start.generators,
             network={name: value.cpu() for name, value in task.segmentor.state_dict().items()},
-            contrast={name: value.cpu() for name, value in criterion.items()},
+            contrast={name: value.cpu() for name, value in criteria.items()},
             class_names=list(task.segmentor.class_names),
             palette=[list(color) for color in task.segmentor.palette],
             precision=precision,

@@ -66,8 +66,7 @@ def _task_of(recipe: RunOptions, replay: Replay, *, source: Path) -> Segmentatio
     task = assemble(recipe, replace(recipe.model, pretrained=False), space, None)
     try:
         task.segmentor.load_state_dict(replay.network)
-        if task.contrast is not None:
-            task.contrast.load_state_dict(replay.contrast)
+        task.criteria.load_state_dict(replay.contrast)
     except RuntimeError as error:
         raise RunError(f"{source} is of another recipe than the one beside it: {error}") from error
     return task

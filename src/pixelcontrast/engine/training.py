@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from pixelcontrast.contrast import ContrastOptions, PixelContrast
+from pixelcontrast.contrast import ContrastOptions, MemoryBank, PixelContrast
 from pixelcontrast.data import LabelSpace
 from pixelcontrast.engine.averaging import AverageWeights
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
@@ -54,24 +55,38 @@ def assemble(recipe: RunOptions, model: ModelOptions, space: LabelSpace, data: T
     The segmentor's first weights depend on the seed alone, so a run with contrast and one without start equal.
     """
     torch.manual_seed(mix(recipe.seed, _WEIGHTS))
-    segmentor = Segmentor(model, len(space.names), class_names=space.names, palette=space.palette)
-    contrast = None
-    if recipe.contrast is not None:
-        torch.manual_seed(mix(recipe.seed, _CONTRAST))
-        contrast = PixelContrast.from_options(
-            segmentor.feature_channels, len(space.names), recipe.contrast, seed=mix(recipe.seed, _CONTRAST)
-        )
+    try:
+        segmentor = Segmentor(model, len(space.names), class_names=space.names, palette=space.palette)
+    except ValueError as error:
+        raise RecipeError(f"model: {error}") from error
+    torch.manual_seed(mix(recipe.seed, _CONTRAST))
+    criteria = [] if recipe.contrast is None else _criteria(segmentor, recipe.contrast, seed=recipe.seed)
     if recipe.trainer.channels_last:
         segmentor.to(memory_format=torch.channels_last)
     return SegmentationTask(
         segmentor,
         recipe.loss,
-        contrast,
+        criteria[0] if criteria else None,
+        extra_contrast=criteria[1:],
         data=data,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
         trainer_options=recipe.trainer,
     )
+
+
+def _criteria(segmentor: Segmentor, options: ContrastOptions, *, seed: int) -> list[PixelContrast]:
+    """The criterion of the map that contrast attaches to, and one of each extra map."""
+    seed, classes = mix(seed, _CONTRAST), segmentor.num_classes
+    criteria = [PixelContrast.from_options(segmentor.feature_channels, classes, options, seed=seed)]
+    for number, extra in enumerate(options.extra_maps, start=1):
+        try:
+            channels = segmentor.map_channels(extra.map)
+            own = options if extra.memory else replace(options, memory=None)
+        except ValueError as error:
+            raise RecipeError(f"contrast.extra_maps.{number - 1}: {error}") from error
+        criteria.append(PixelContrast.from_options(channels, classes, own, seed=mix(seed, number)))
+    return criteria
 
 
 def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, console: Console) -> Scores:
@@ -131,8 +146,9 @@ def describe(task: SegmentationTask, console: Console) -> None:
     if task.contrast is None:
         console.print("contrast: off (cross entropy alone)")
         return
-    extra = sum(parameter.numel() for parameter in task.contrast.parameters())
-    size = task.contrast.memory.num_bytes / 1e6 if task.contrast.memory is not None else 0.0
+    extra = sum(parameter.numel() for parameter in task.criteria.parameters())
+    banks = [module for module in task.criteria.modules() if isinstance(module, MemoryBank)]
+    size = sum(bank.num_bytes for bank in banks) / 1e6
     console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
 
 

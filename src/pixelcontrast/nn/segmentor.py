@@ -66,7 +66,8 @@ class Segmentor(nn.Module):
         self.head = model.head.build(shapes, num_classes)
         auxiliary = model.auxiliary and not self.head.supervises_itself
         self.auxiliary_head = _auxiliary_head(shapes, num_classes) if auxiliary else None
-        self.feature_channels = _contrast_channels(model.contrast_map, shapes, default=self.head.feature_channels)
+        chosen = model.contrast_map
+        self.feature_channels = self.head.feature_channels if chosen is None else _map_channels(shapes, chosen)
         self.mean, self.std = self.backbone.mean, self.backbone.std
 
     def forward(self, image: Float[Tensor, "b 3 H W"]) -> SegmentationOutput:
@@ -83,7 +84,15 @@ class Segmentor(nn.Module):
             auxiliary = self.auxiliary_head(maps[:-1]).logits
         chosen = self.options.contrast_map
         features = output.features if chosen is None else maps[chosen]
-        return SegmentationOutput(logits=output.logits, auxiliary_logits=auxiliary, features=features)
+        return SegmentationOutput(logits=output.logits, auxiliary_logits=auxiliary, features=features, maps=maps)
+
+    def map_channels(self, index: int) -> int:
+        """Channels of one of the backbone's maps, from 0 for the highest resolution; negative counts from the end.
+
+        Raises:
+            ValueError: If there is no such map.
+        """
+        return _map_channels(self.backbone.shapes, index)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `weights.safetensors`, `config.json` and a model card, ready to be moved or uploaded to a hub."""
@@ -130,13 +139,11 @@ def _auxiliary_head(shapes: MapShapes, num_classes: int) -> FCNDecoder:
     return FCNDecoder(before_last, num_classes, dropout=AUXILIARY_DROPOUT)
 
 
-def _contrast_channels(chosen: int | None, shapes: MapShapes, *, default: int) -> int:
-    if chosen is None:
-        return default
+def _map_channels(shapes: MapShapes, index: int) -> int:
     count = len(shapes.channels)
-    if not -count <= chosen < count:
-        raise ValueError(f"contrast_map must be from {-count} to {count - 1} or null, got {chosen}")
-    return shapes.channels[chosen]
+    if not -count <= index < count:
+        raise ValueError(f"the backbone has {count} maps, so a map must be from {-count} to {count - 1}, got {index}")
+    return shapes.channels[index]
 
 
 def _check_classes(num_classes: int, class_names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> None:
