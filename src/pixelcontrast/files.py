@@ -13,6 +13,30 @@ from pixelcontrast.errors import RunError
 PARTIAL = ".partial"
 
 
+def expanded(path: str) -> Path:
+    """The path with `~` as the home folder; as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file of this name, which may be no name at all, is there."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder of this name, which may be no name at all, is there."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path to write a file at, which then takes the place of `path` in one step.

@@ -253,7 +253,7 @@ def test_a_hostile_replay_file_is_refused(
         values = torch.load(kept_step(tmp_path / "run", 0), weights_only=True)
         values["batches"][0]["labels"][0, 0, 0] = 77
         torch.save(values, path)
-    with pytest.raises(RunError, match="is no step that a training kept"):
+    with pytest.raises(RunError, match="is no step that a training kept|holds something else or is damaged"):
         load_replay(path)
     assert not (tmp_path / "exploded").exists()
 

@@ -87,7 +87,7 @@ def test_no_code_is_run_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "trap.pth"
     with path.open("wb") as file:
         pickle.dump(Trap(), file)
-    with pytest.raises(RunError, match="expected tensors alone"):
+    with pytest.raises(RunError, match="expected tensors and plain values"):
         Backbone("test_resnet", pretrained=str(path))
 
 

@@ -72,7 +72,10 @@ def recipe_of(arm: Arm, source: str, overrides: Sequence[str], *, seed: int) -> 
 def _define(definition: str) -> Arm:
     name, colon, changes = definition.partition(":")
     name = name.strip()
-    overrides = tuple(shlex.split(changes))
+    try:
+        overrides = tuple(shlex.split(changes))
+    except ValueError:  # a quotation mark without its other half
+        overrides = ()
     if not colon or not is_arm_name(name) or not overrides:
         raise RecipeError(
             f"--arm {definition}: expected 'NAME: KEY=VALUE KEY=VALUE', such as 'hardest: contrast.mining=hardest'"

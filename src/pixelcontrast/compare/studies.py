@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pixelcontrast.compare.arms import Arm, is_arm_name
 from pixelcontrast.errors import RecipeError, did_you_mean
+from pixelcontrast.files import expanded, is_there
 from pixelcontrast.recipe.sources import SUFFIXES
 from pixelcontrast.recipe.text import read
 
@@ -25,8 +26,8 @@ def study_path(name: str) -> Path:
     Raises:
         RecipeError: If there is none; the text names the nearest one.
     """
-    path = Path(name).expanduser() if name.endswith(SUFFIXES) else SHIPPED / f"{name}.yaml"
-    if name.endswith(SUFFIXES) and not path.is_file():
+    path = expanded(name) if name.endswith(SUFFIXES) else SHIPPED / f"{name}.yaml"
+    if name.endswith(SUFFIXES) and not is_there(path):
         raise RecipeError(f"--study: no file {path}; a name without .yaml is a shipped study, see `pixelcontrast list`")
     if not name.endswith(SUFFIXES) and name not in study_names():
         near = did_you_mean(name, study_names())

@@ -13,6 +13,7 @@ from pixelcontrast.compare.equality import require_declared, require_equal_start
 from pixelcontrast.compare.jobs import Finished, Job, run_jobs
 from pixelcontrast.compare.results import Comparison, read_runs, save_json
 from pixelcontrast.compare.tables import as_markdown
+from pixelcontrast.engine.scores import Scores
 from pixelcontrast.errors import RunError
 from pixelcontrast.files import write_text
 from pixelcontrast.recipe.difference import differences
@@ -113,12 +114,15 @@ def _save(comparison: Comparison, output: Path) -> None:
 def _known_hours(path: Path) -> dict[str, dict[int, float]]:
     if not path.exists():
         return {}
-    stored = json.loads(path.read_text()).get("hours_by_run", {})
-    return {arm: {int(seed): float(hours) for seed, hours in by_seed.items()} for arm, by_seed in stored.items()}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["hours_by_run"]
+        return {arm: {int(seed): float(hours) for seed, hours in by_seed.items()} for arm, by_seed in stored.items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path} is not what a comparison wrote; remove it") from error
 
 
 def _outcome(finished: Finished) -> str:
     if finished.problem is not None:
         return f"failed, {finished.problem}"
-    scores = json.loads((finished.job.folder / "scores.json").read_text())
-    return f"mIoU {scores['mIoU']:.2f} in {finished.hours:.2f} h"
+    scores = Scores.load(finished.job.folder / "scores.json")
+    return f"mIoU {scores.mIoU:.2f} in {finished.hours:.2f} h"

@@ -35,6 +35,8 @@ class LabelSpace:
             raise ValueError(f"class names must differ, but {twice} occur more than once; rename them")
         if len(self.palette) != len(self.names):
             raise ValueError(f"expected one colour a class: {len(self.names)} names, {len(self.palette)} colours")
+        if not all(len(color) == 3 and all(0 <= value <= 255 for value in color) for color in self.palette):
+            raise ValueError("colours are three numbers from 0 to 255 each")
 
     @property
     def num_classes(self) -> int:

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.sources import Cached, Found, SegmentationDataset
 from pixelcontrast.errors import DataError, did_you_mean
+from pixelcontrast.files import expanded, is_folder, is_there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,9 @@ class DataOptions(ABC):
         what = type(self).__name__
         if self.root is None:
             raise DataError(f"{what} needs its folder; set data.root=PATH. Expected there: {self.layout()}")
-        path = Path(self.root).expanduser()
-        if not path.is_dir():
-            state = "is a file" if path.exists() else "does not exist"
+        path = expanded(self.root)
+        if not is_folder(path):
+            state = "is a file" if is_there(path) else "does not exist"
             raise DataError(f"{path} {state} (data.root, from {Path.cwd()}); expected a folder with {self.layout()}")
         return path
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pixelcontrast.data.decoding import IMAGE_SUFFIXES, LABEL_SUFFIXES
 from pixelcontrast.data.sources import Leftover, Pair
+from pixelcontrast.data.text_files import read_text
 from pixelcontrast.errors import DataError
 
 SHOWN = 8
@@ -68,7 +69,7 @@ def read_list(names: Path, *, layout: str) -> list[str]:
         raise DataError(
             f"{names}: no such file; expected {layout}. In {names.parent} there is {contents(names.parent)}"
         )
-    stems = names.read_text().split()
+    stems = read_text(names).split()
     if not stems:
         raise DataError(f"{names}: expected the names of images, one a line, got an empty file")
     return stems
@@ -132,6 +133,19 @@ def pair(images: Mapping[str, Path], labels: Mapping[str, Path], *, where: Path)
         leftovers.append(Leftover(message, without_image))
     pairs = [Pair(path, labels[name], name) for name, path in images.items() if name in labels]
     return Pairing(pairs, tuple(leftovers))
+
+
+def check_names_differ(pairs: Sequence[Pair], *, where: Path) -> None:
+    """Refuse a list in which two files have one name.
+
+    Raises:
+        DataError: With the first two that do.
+    """
+    images: dict[str, Path] = {}
+    for pair in pairs:
+        other = images.setdefault(pair.name, pair.image)
+        if other != pair.image:
+            raise DataError(f"{where}: {other} and {pair.image} would both be called {pair.name}; rename one")
 
 
 def contents(folder: Path) -> str:

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 
 from pixelcontrast.errors import RunError
 from pixelcontrast.files import write_text, written_whole
+from pixelcontrast.nn.weights import load_plain
 
 _NAME = re.compile(r"step_(\d+)\.ckpt")
 _TORN = ".torn"
@@ -46,11 +47,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
             RunError: If it holds anything but tensors and plain values, or cannot be read.
         """
         try:
-            loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # the unpickler, the zip reader and torch each raise their own
-            raise RunError(
-                f"{path} cannot be read as a checkpoint: {error}; remove it, then --resume goes on from the one before"
-            ) from error
+            loaded: dict[str, Any] = load_plain(Path(path))
+        except RunError as error:
+            raise RunError(f"{error}; remove it, then --resume goes on from the one before") from error
         return loaded
 
     def remove_checkpoint(self, path: Any) -> None:

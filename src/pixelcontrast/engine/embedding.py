@@ -14,6 +14,7 @@ from pixelcontrast.engine.checkpoints import newest_whole_checkpoint
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.nn.projection import ProjectionHead
 from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.nn.weights import load_plain, load_weights
 
 _HEAD = "contrast.head."  # where a checkpoint's state keeps the projection
 
@@ -57,7 +58,8 @@ def _load_projection(folder: RunFolder, contrast: ContrastOptions, channels: int
     if contrast.projection == "none" or checkpoint is None:
         return None
     # Mapped, not read: a checkpoint may hold gigabytes of memory and optimiser state.
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    state = load_plain(checkpoint, mapped=True)["state_dict"]
     head = ProjectionHead(channels, contrast.embedding_dim, norm=contrast.projection_norm)
-    head.load_state_dict({key.removeprefix(_HEAD): value for key, value in state.items() if key.startswith(_HEAD)})
+    own = {key.removeprefix(_HEAD): value for key, value in state.items() if key.startswith(_HEAD)}
+    load_weights(head, own, source=str(checkpoint))
     return head.requires_grad_(False).eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from pixelcontrast.engine.pictures import as_pixels
 from pixelcontrast.engine.ranks import best_device
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
+from pixelcontrast.engine.scores import Scores
 from pixelcontrast.ops.confusion import class_accuracy, confusion_counts
 from pixelcontrast.ops.hashing import mix
 from pixelcontrast.ops.regions import region_means_of_rows, unit_length
@@ -200,7 +200,7 @@ def _renumber(images: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
 def _facts(walk: Walk, run_dir: Path, *, seed: int) -> dict[str, Any]:
     """What both files say of where their rows come from."""
     scores = RunFolder(run_dir).scores
-    step = json.loads(scores.read_text())["step"] if scores.exists() else 0
+    step = Scores.load(scores).step if scores.exists() else 0
     return {
         "classes": np.asarray(walk.space.names),
         "palette": np.asarray(walk.space.palette, dtype=np.uint8),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from pixelcontrast.engine.json_lines import append_line
 
 
 def append_incident(path: Path, *, step: int, kind: str, text: str, files: Sequence[str] = ()) -> None:
@@ -17,5 +18,4 @@ def append_incident(path: Path, *, step: int, kind: str, text: str, files: Seque
         text: What a person reads.
         files: Names of the images concerned.
     """
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, "kind": kind, "text": text, "files": list(files)}) + "\n")
+    append_line(path, {"step": step, "kind": kind, "text": text, "files": list(files)})

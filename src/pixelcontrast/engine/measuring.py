@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import statistics
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+
+from pixelcontrast.engine.json_lines import read_lines
 
 
 class MeasureSpeed(Callback):
@@ -54,11 +57,16 @@ class Speed:
 
 def read_speed(path: Path) -> Speed | None:
     """Sum up a run's speed.jsonl; None if there is none, or nothing in it."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    keys = ("images_per_second", "peak_bytes")
+    lines = [line for line in read_lines(path) if all(_is_number(line, key) for key in keys)]
     if not lines:
         return None
     rate = statistics.median(float(line["images_per_second"]) for line in lines)
     return Speed(rate, max(int(line["peak_bytes"]) for line in lines))
+
+
+def _is_number(line: dict[str, Any], key: str) -> bool:
+    return isinstance(line.get(key), int | float) and math.isfinite(line[key])
 
 
 def peak_bytes(device: torch.device) -> int:

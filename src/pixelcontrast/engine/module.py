@@ -97,6 +97,10 @@ class SegmentationTask(L.LightningModule):
         assert self._data is not None
         return self._data
 
+    @training_data.setter
+    def training_data(self, data: TrainingData) -> None:
+        self._data = data
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss; what it is made of is logged by name."""
         loss, parts = self.loss_of(batch, step=self.global_step)

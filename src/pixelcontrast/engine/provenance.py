@@ -14,6 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pixelcontrast.engine.json_lines import read_lines
+
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow")
 
 
@@ -39,9 +41,8 @@ def append_provenance(path: Path) -> None:
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """What a run says of where it started; empty if it says nothing."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    first: dict[str, Any] = json.loads(lines[0]) if lines else {}
-    return first
+    lines = read_lines(path)
+    return lines[0] if lines else {}
 
 
 def commit() -> str | None:

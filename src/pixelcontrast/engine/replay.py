@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pixelcontrast.data import IGNORE_INDEX
@@ -15,6 +14,7 @@ from pixelcontrast.engine.checkpoints import WholeCheckpointIO
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.rollback import StepStart
 from pixelcontrast.errors import RunError
+from pixelcontrast.nn.weights import load_plain
 from pixelcontrast.types import Batch
 
 
@@ -89,12 +89,11 @@ def load_replay(path: Path) -> Replay:
     Raises:
         RunError: If there is no such file, or it is none that `save_replay` wrote.
     """
-    if not path.is_file():
-        raise RunError(f"no step to run again at {path}")
+    content = load_plain(path)
     try:
-        replay = Replay(**torch.load(path, map_location="cpu", weights_only=True))
+        replay = Replay(**content)
         _check(replay)
-    except Exception as error:  # the unpickler, the zip reader and torch each raise their own
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         raise RunError(f"{path} is no step that a training kept, or is damaged: {error}") from error
     return replay
 

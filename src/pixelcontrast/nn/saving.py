@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from torch import Tensor
 
 from pixelcontrast import __version__
 from pixelcontrast.errors import RunError
 from pixelcontrast.files import write_text
-from pixelcontrast.nn.heads import Head
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_weights, write_weights
+
+LARGEST = 8192  # classes, channels, rates
+_MOST_BYTES = 1 << 22
 
 CARD = """---
 library_name: pixelcontrast
@@ -58,6 +60,8 @@ class SavedModel:
         std: The same for the standard deviation.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}
+
     model: ModelOptions
     num_classes: int
     class_names: tuple[str, ...]
@@ -66,6 +70,13 @@ class SavedModel:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
+        for name, given in (("class_names", self.class_names), ("palette", self.palette)):
+            if len(given) not in (0, self.num_classes):
+                raise ValueError(f"expected {self.num_classes} {name} or none, got {len(given)}")
+        if self.num_classes < 1 or not all(value > 0 for value in self.std):
+            raise ValueError("num_classes and std must be positive")
+        if not all(0 <= value <= 255 for color in self.palette for value in color):
+            raise ValueError("colours are numbers from 0 to 255")
         # Where training took its first weights from is of no use to the weights that came out, and may be a path; how
         # it saved memory is of no use either, and a graph to be exported holds none of it.
         trained = dataclasses.replace(self.model, pretrained=False, gradient_checkpointing=False)
@@ -90,18 +101,47 @@ def read_model(source: Path | str, *, revision: str | None = None) -> tuple[Save
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise RunError(f"expected {CONFIG_FILE} and {WEIGHTS_FILE} in {folder}, but {name} is not there")
+    return _read_config(folder / CONFIG_FILE), read_weights(folder / WEIGHTS_FILE)
+
+
+def _read_config(path: Path) -> SavedModel:
+    """Read a configuration that anyone may have written: types and bounds are checked before a network is made of it.
+
+    Raises:
+        RunError: With what is wrong.
+    """
+    # pydantic is loaded only by those who load a network.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        config = _as_tuples(json.loads((folder / CONFIG_FILE).read_text()))
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError(f"expected a mapping, got {type(config).__name__}")
         config.pop("pixelcontrast", None)
-        head = config["model"].pop("head")
-        kinds = {get_type_hints(kind)["name"].__args__[0]: kind for kind in get_args(Head)}
-        config["model"] = ModelOptions(**config["model"], head=kinds[head["name"]](**head))
-        saved = SavedModel(**config)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{folder / CONFIG_FILE} is not a configuration that this version ({__version__}) can read: {error!r}"
-        ) from error
-    return saved, read_weights(folder / WEIGHTS_FILE)
+        _check_numbers(config)
+        saved: SavedModel = TypeAdapter(SavedModel).validate_json(json.dumps(config), strict=True)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in details[:3])
+        raise _unreadable(path, reason) from error
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise _unreadable(path, str(error) or type(error).__name__) from error
+    return saved
+
+
+def _check_numbers(value: Any) -> None:
+    """Raise ValueError for a number that could ask for more memory than any network needs."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_numbers(each)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:
+        raise ValueError(f"the number {value} is out of bounds; none is above {LARGEST}")
+
+
+def _unreadable(path: Path, reason: str) -> RunError:
+    return RunError(f"{path} is not a configuration that this version ({__version__}) can read: {reason}")
 
 
 def _local_folder(source: Path | str, *, revision: str | None) -> Path:
@@ -120,12 +160,6 @@ def _local_folder(source: Path | str, *, revision: str | None) -> Path:
             f"expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or the id of a hub repository (owner/name) that "
             f"can be reached; got '{source}', which is neither: {error}"
         ) from error
-
-
-def _as_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_tuples(each) for key, each in value.items()}
-    return tuple(_as_tuples(each) for each in value) if isinstance(value, list) else value
 
 
 def _card(saved: SavedModel) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import written_whole
+from pixelcontrast.files import is_there, written_whole
 
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
@@ -30,11 +32,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         RunError: If there is no such file, or it is not safetensors.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise RunError(f"expected a file of weights, found none: {path}")
     try:
         return load_file(path)
-    except safetensors.SafetensorError as error:
+    except Exception as error:  # SafetensorError, and whatever a tensor of an odd type or size raises in torch
         raise RunError(f"expected safetensors, got something else or a damaged file: {path} ({error})") from error
 
 
@@ -48,22 +50,52 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".safetensors":
         return read_weights(path)
-    if not path.is_file():
-        raise RunError(f"expected a file of weights, found none: {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler, the zip reader and torch each raise their own
-        raise RunError(
-            f"expected tensors alone, but {path} holds something else or is damaged ({type(error).__name__}); "
-            "save the model's state_dict() as safetensors and give that file"
-        ) from error
+        content = load_plain(path)
+    except RunError as error:
+        raise RunError(f"{error}; save the model's state_dict() as safetensors and give that file") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)} if content else {}
+    tensors = content if isinstance(content, dict) else {}
+    state = {str(key): value for key, value in tensors.items() if isinstance(value, Tensor)}
     if not state:
         raise RunError(f"expected a dictionary of tensors, found none in {path}")
     return state
+
+
+def load_plain(path: Path, *, mapped: bool = False) -> Any:
+    """Read what torch has saved, if it is tensors and plain values; the one place where such files are opened.
+
+    Code inside is never run, and no more is read than the file holds: an archive with compressed or overlapping
+    entries, of which some megabytes can stand for gigabytes, is none that torch wrote.
+
+    Args:
+        path: The file.
+        mapped: Read tensors when they are used, for a file of which few are.
+
+    Raises:
+        RunError: If it is missing, damaged, or holds anything else.
+    """
+    if not is_there(path):
+        raise RunError(f"expected a file of weights, found none: {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("its entries are compressed")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("its entries overlap")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how the file was pickled; what it holds is what counts
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # the unpickler, the zip reader and torch each raise their own
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason given"
+        raise RunError(
+            f"expected tensors and plain values, but {path} holds something else or is damaged "
+            f"({type(error).__name__}: {reason})"
+        ) from error
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:

@@ -10,7 +10,9 @@ from typing import Literal, get_args, get_origin
 
 from pixelcontrast.errors import RecipeError
 from pixelcontrast.recipe.kinds import chosen, default_tree, hints, inside, item, members, option_classes, shared_fields
-from pixelcontrast.recipe.text import Document, Key, read
+from pixelcontrast.recipe.text import Document, Key, read, shortened
+
+_DEEPEST, _LONGEST = 16, 64
 
 
 def merge(under: object, over: object, annotation: object) -> object:
@@ -54,12 +56,14 @@ def override(assignment: str) -> tuple[tuple[str, ...], Document]:
     key, equals, value = assignment.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        raise RecipeError(f"--set {assignment}: expected KEY=VALUE, such as data.batch_size=8")
+        raise RecipeError(f"--set {shortened(assignment)}: expected KEY=VALUE, such as data.batch_size=8")
+    if len(path) > _DEEPEST or max(map(len, path)) > _LONGEST:
+        raise RecipeError(f"--set {shortened(assignment)}: no key is so deep or so long")
     try:
         return path, read(value, source="--set")
     except RecipeError as error:
         reason = str(error).removeprefix("--set, line 1: ").removeprefix("--set: ")
-        raise RecipeError(f"--set {assignment}: {reason}; a word with such signs needs quotes") from None
+        raise RecipeError(f"--set {shortened(assignment)}: {reason}; a word with such signs needs quotes") from None
 
 
 def nested(path: tuple[str, ...], value: object) -> object:
@@ -96,7 +100,7 @@ def _merge_items(under: object, over: dict[str, object], annotation: object) -> 
 
 
 def _is_position(key: Key, count: int) -> bool:
-    return str(key).isdecimal() and int(key) < count
+    return str(key).isdecimal() and len(str(key)) <= _LONGEST and int(key) < count
 
 
 def _number(value: float, annotation: object) -> object:

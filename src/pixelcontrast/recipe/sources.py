@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 from pixelcontrast.errors import RecipeError, did_you_mean
+from pixelcontrast.files import expanded, is_there
 from pixelcontrast.recipe.merge import merge, nested, override, settled
-from pixelcontrast.recipe.text import Document, KeyPath, read
+from pixelcontrast.recipe.text import MOST_CHARACTERS, Document, KeyPath, read, shortened
 
 SHIPPED = Path(str(resources.files("pixelcontrast") / "recipes"))
 SUFFIXES = (".yaml", ".yml")
@@ -46,15 +47,15 @@ def find(name: str, *, beside: Path | None = None) -> Source:
         RecipeError: If there is none; the text names the nearest one.
     """
     if name.endswith(SUFFIXES):
-        path = (beside or Path()) / Path(name).expanduser()
-        if not path.is_file():
+        path = (beside or Path()) / expanded(name)
+        if not is_there(path):
             raise RecipeError(f"no recipe at {path}; a name without .yaml is a shipped one, see `pixelcontrast list`")
         return Source(str(path), path, _text(path))
     known = shipped_names()
     if name not in known:
-        file = " A recipe of your own ends in .yaml." if Path(name).exists() or "." in name else ""
+        file = " A recipe of your own ends in .yaml." if "." in name or is_there(Path(name)) else ""
         near = did_you_mean(name, known) or f" Shipped are {', '.join(known)}."
-        raise RecipeError(f"no shipped recipe is called '{name}'.{near}{file}")
+        raise RecipeError(f"no shipped recipe is called '{shortened(name)}'.{near}{file}")
     path = SHIPPED / f"{name}.yaml"
     return Source(name, path, _text(path))
 
@@ -135,6 +136,8 @@ def _stacked(under: Document, over: Document, root: type) -> Document:
 
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > MOST_CHARACTERS:
+            raise RecipeError(f"{path} holds {path.stat().st_size} bytes; a recipe has {MOST_CHARACTERS} at most")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from None

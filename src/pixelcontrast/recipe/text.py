@@ -24,6 +24,8 @@ _SCALARS = {
 }
 _KNOWN_TAGS = {*_SCALARS, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
 _BASES = {"0o": 8, "0x": 16}
+MOST_CHARACTERS = 1 << 20
+_MOST_VALUES, _LONGEST_NUMBER = 100_000, 300
 
 
 class _Reader(yaml.SafeLoader):
@@ -80,17 +82,21 @@ def read(text: str, *, source: str) -> Document:
         source: What messages call it: a file, or `--set`.
 
     Raises:
-        RecipeError: If the text is not YAML, holds a key twice, or holds a tag.
+        RecipeError: If the text is not YAML, holds a key twice, holds a tag, or stands for more than a recipe can hold.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise RecipeError(f"{source}: {len(text)} characters; a recipe has {MOST_CHARACTERS} at most")
     try:
         node = yaml.compose(text, Loader=_Reader)
+        reader = _Plain(source)
+        return Document(reader.value(node, ()) if node else None, reader.places)
+    except RecursionError:
+        raise RecipeError(f"{source}: nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"{source}, line {line}: not YAML: {error.problem or error}") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: not YAML: {error}") from None
-    reader = _Plain(source)
-    return Document(reader.value(node, ()) if node else None, reader.places)
 
 
 def write(tree: object) -> str:
@@ -108,6 +114,8 @@ class _Plain:
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
         self.places[path] = self._place(node)
+        if len(self.places) > _MOST_VALUES:  # a few lines of aliases can stand for billions
+            raise RecipeError(f"{self._place(node)}: more than {_MOST_VALUES} values, aliases written out")
         if node in self._open:
             raise RecipeError(f"{self._place(node)}: an alias inside its own anchor")
         self._open.append(node)
@@ -144,6 +152,8 @@ class _Plain:
                 return None
             case "bool":
                 return text.lower() == "true"
+            case "int" if len(text) > _LONGEST_NUMBER:
+                raise RecipeError(f"{self._place(node)}: a number of {len(text)} digits")
             case "int":
                 return int(text, _BASES.get(text[:2], 10))
             case _:
@@ -151,6 +161,11 @@ class _Plain:
 
     def _place(self, node: yaml.Node) -> str:
         return f"{self.source}, line {node.start_mark.line + 1}" if self.source != "--set" else self.source
+
+
+def shortened(word: str) -> str:
+    """A word as a message quotes it."""
+    return word if len(word) <= 80 else f"{word[:77]}..."
 
 
 def dotted(path: Sequence[Key]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,9 @@ def validate(options: type[Options], tree: object, *, places: Mapping[KeyPath, s
     Raises:
         RecipeError: With one line for each problem.
     """
+    if wrong := _not_finite(tree, ()):
+        found = (f"{dotted(path)}: expected a finite number, got {got}{_said_at(path, places)}" for path, got in wrong)
+        raise RecipeError("\n".join(found))
     try:
         # JSON, for there a list may become a tuple while everything else stays strict.
         result: Options = _adapter(cast(Any, options)).validate_json(json.dumps(tree), strict=True)
@@ -58,6 +62,13 @@ def validate(options: type[Options], tree: object, *, places: Mapping[KeyPath, s
     if len(problems) == 1:
         raise RecipeError(problems[0]) from None
     raise RecipeError("\n".join([f"{source}: {len(problems)} problems", *(f"  {line}" for line in problems)])) from None
+
+
+def _not_finite(tree: object, path: KeyPath) -> list[tuple[KeyPath, float]]:
+    if isinstance(tree, dict | list):
+        entries = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return [found for key, value in entries for found in _not_finite(value, (*path, key))]
+    return [(path, tree)] if isinstance(tree, float) and not math.isfinite(tree) else []
 
 
 @cache
@@ -76,9 +87,13 @@ def _line(detail: Any, options: type, tree: object, places: Mapping[KeyPath, str
         spot, text = _own_words(str(detail["ctx"]["error"]), spot)
     else:
         text = _explain(kind, detail, spot)
-    prefixes = (spot.path[:length] for length in range(len(spot.path), 0, -1))
+    return f"{dotted(spot.path) or 'recipe'}: {text}{_said_at(spot.path, places)}"
+
+
+def _said_at(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
+    prefixes = (path[:length] for length in range(len(path), 0, -1))
     place = next((places[prefix] for prefix in prefixes if prefix in places), None)
-    return f"{dotted(spot.path) or 'recipe'}: {text}" + (f" ({place})" if place else "")
+    return f" ({place})" if place else ""
 
 
 def _locate(location: tuple[Key, ...], annotation: object, tree: object) -> _Spot | None:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
-from pixelcontrast.data.pairing import Pairing, files_by_stem, pair_by_stem
+from pixelcontrast.data.pairing import Pairing, check_names_differ, files_by_stem, pair_by_stem
 from pixelcontrast.data.sources import Found, Leftover, Pair, PairedFiles
+from pixelcontrast.data.text_files import name_below, read_text, read_yaml
 from pixelcontrast.errors import DataError
+from pixelcontrast.files import is_there
 
 _HOW_CLASSES = (
     "expected a list of names (ids 0, 1, ...), or a mapping from name to id, "
@@ -90,12 +90,13 @@ class Folder(DataOptions):
             image, labels = root / row["image"], root / row["labels"] if row.get("labels") else None
             if labels is None and split != "test":
                 raise DataError(f"{path}: row {number} ({image.name}) has no labels; only a test split may go without")
-            if missing := [file for file in (image, labels) if file is not None and not file.is_file()]:
+            if missing := [file for file in (image, labels) if file is not None and not is_there(file)]:
                 message = f"{path}: row {number} names {missing[0]}, which is not there; paths start at {root}"
                 leftovers.append(Leftover(message, tuple(missing)))
                 continue
             # The path without its suffix, for images of one name may lie in several folders.
-            pairs.append(Pair(image, labels, str(Path(row["image"]).with_suffix(""))))
+            pairs.append(Pair(image, labels, name_below(row["image"])))
+        check_names_differ(pairs, where=path)
         if not pairs and not leftovers:
             raise DataError(f"{path}: expected rows with split {split!r}, got none; add some or choose another split")
         return Pairing(pairs, tuple(leftovers))
@@ -109,8 +110,8 @@ class Folder(DataOptions):
         if not path.is_file():
             raise DataError(f"{path}: no such file; {_HOW_CLASSES}. Write one, or set data.classes=PATH")
         try:
-            return _classes_of(yaml.safe_load(path.read_text()))
-        except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+            return _classes_of(read_yaml(path))
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise DataError(f"{path}: {_HOW_CLASSES}; {str(error) or type(error).__name__}") from error
 
 
@@ -132,12 +133,24 @@ def _classes_of(content: Any) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 -
 def _read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file (data.pairs); expected a .csv or .jsonl of image, labels and split")
-    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix not in (".csv", ".jsonl"):
+        raise DataError(
+            f"{path}: expected a .csv or .jsonl file (data.pairs), got {path.suffix!r}; rename or convert it"
+        )
+    lines = read_text(path).splitlines()
     try:
         if path.suffix == ".csv":
-            return list(csv.DictReader(text.splitlines()))
-        if path.suffix == ".jsonl":
-            return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
-    except (csv.Error, ValueError, TypeError) as error:
+            return [_row(row, number) for number, row in enumerate(csv.DictReader(lines), start=1)]
+        return [_row(json.loads(line), number) for number, line in enumerate(lines, start=1) if line.strip()]
+    except (csv.Error, ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a list of image, labels and split that can be read; {error}") from error
-    raise DataError(f"{path}: expected a .csv or .jsonl file (data.pairs), got {path.suffix!r}; rename or convert it")
+
+
+def _row(content: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - it is whatever the file holds
+    """The words of a row; what is empty or null is not there."""
+    if not isinstance(content, dict):
+        raise ValueError(f"row {number} is no mapping")
+    row = {str(key): value for key, value in content.items() if value not in (None, "", [])}
+    if wrong := [key for key in ("image", "labels", "split") if not isinstance(row.get(key, ""), str)]:
+        raise ValueError(f"row {number}: {wrong[0]} is no word")
+    return row

@@ -23,6 +23,7 @@ from pixelcontrast.data.pairing import pair_by_stem
 from pixelcontrast.data.scenes.composition import draw_scene
 from pixelcontrast.data.sources import Found, PairedFiles
 from pixelcontrast.errors import DataError
+from pixelcontrast.files import expanded, is_folder
 from pixelcontrast.ops.hashing import mix
 
 VERSION = 1  # in the folder's name: raise it with any change of what is drawn
@@ -62,8 +63,8 @@ class Synthetic(DataOptions):
     def home(self) -> Path:
         """Where the scenes are kept."""
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        above = Path(self.root) if self.root is not None else Path(cache) / "pixelcontrast"
-        return above.expanduser() / f"synthetic-v{VERSION}"
+        above = self.root if self.root is not None else str(Path(cache) / "pixelcontrast")
+        return expanded(above) / f"synthetic-v{VERSION}"
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> Path:
         """Draw the scenes unless they are there: half a minute on one core.
@@ -78,14 +79,14 @@ class Synthetic(DataOptions):
             DataError: If the folder cannot be written to.
         """
         home = self.home()
-        if home.is_dir():
+        if is_folder(home):
             return home
         try:
             home.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
             raise DataError(
-                f"{home.parent}: expected a folder to draw the synthetic scenes into, got '{error.strerror}'; "
+                f"{home.parent}: expected a folder to draw the synthetic scenes into, got '{error}'; "
                 "set data.root=PATH to one that can be written"
             ) from error
         logger.info("drawing %d scenes into %s (once)", sum(NUM_IMAGES.values()), home)
