@@ -72,11 +72,25 @@ def test_the_graph_is_the_same_node_for_node_with_contrast_and_without() -> None
 
 
 @pytest.mark.compiled
+@pytest.mark.slow
+def test_the_onnx_graph_is_the_same_node_for_node_with_contrast_and_without(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    graphs = []
+    for contrast in (True, False):
+        report = export_model(trained(contrast=contrast), tmp_path / f"{contrast}.onnx", format="onnx")
+        nodes = onnx.load(report.path).graph.node
+        graphs.append([(node.op_type, list(node.input), list(node.output)) for node in nodes])
+    assert len(graphs[0]) > 100
+    assert graphs[0] == graphs[1]
+
+
+@pytest.mark.compiled
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head.name)
 def test_a_program_takes_any_batch_and_size(tmp_path: Path, head: Head) -> None:
     report = export_model(small(head), tmp_path / "model.pt2", format="torch_export")
     assert report.difference < 1e-5
-    assert report.side_multiple == 32
+    assert report.smallest_side == 33
 
 
 @pytest.mark.compiled

@@ -31,13 +31,13 @@ class ExportReport:
         num_bytes: Of the file, or of all files of the folder.
         difference: Largest absolute difference of a logit, over random images of two sizes and batches; with argmax
             inside, the share of pixels that are given another class.
-        side_multiple: Height and width of an image must be multiples of it, and at least twice it; 1 takes any size.
+        smallest_side: Least height and width of an image, in pixels; 1 takes any size.
     """
 
     path: Path
     num_bytes: int
     difference: float
-    side_multiple: int
+    smallest_side: int
 
 
 class Deployed(nn.Module):
@@ -64,8 +64,8 @@ def export_model(
 ) -> ExportReport:
     """Write a network in `format`, run what was written, and compare it with the network itself.
 
-    Programs and ONNX files take any batch of normalised images, and any size of which both sides are multiples of what
-    the backbone needs (32 for most), and at least twice it: pad right and bottom with zeros and cut the result.
+    Programs and ONNX files take any batch of normalised images, and any size of which both sides are longer than the
+    backbone's largest stride (32 for most): padding and cropping are part of the graph.
 
     Args:
         segmentor: The network, on any device; it is put into eval mode, and moved to the CPU if it is not there.
@@ -86,7 +86,7 @@ def export_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     run = _write_onnx(program, path, argmax=argmax) if format == "onnx" else _write_program(program, path)
     difference = _difference(deployed, run)
-    return ExportReport(path, path.stat().st_size, difference, segmentor.backbone.pad_multiple)
+    return ExportReport(path, path.stat().st_size, difference, _smallest_side(segmentor))
 
 
 def trace(deployed: Deployed) -> torch.export.ExportedProgram:
@@ -95,20 +95,35 @@ def trace(deployed: Deployed) -> torch.export.ExportedProgram:
     Raises:
         RunError: If the backbone's code depends on the size of the image, as windowed transformers' does.
     """
-    multiple = deployed.segmentor.backbone.pad_multiple
-    rows, columns = (torch.export.Dim(name, min=2, max=LARGEST_SIDE // multiple) for name in ("rows", "columns"))
-    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
-    shapes: Any = ({0: batch, 2: multiple * rows, 3: multiple * columns},)
-    example = torch.zeros(2, 3, 3 * multiple, 5 * multiple)
+    _check_traceable(deployed.segmentor)
+    least = _smallest_side(deployed.segmentor)
+    height, width = (torch.export.Dim(name, min=least, max=LARGEST_SIDE) for name in ("height", "width"))
+    shapes: Any = ({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH), 2: height, 3: width},)
+    example = torch.zeros(2, 3, 2 * least + 1, 3 * least + 2)
     try:
         with torch.no_grad():
             return torch.export.export(deployed, (example,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # the tracer passes on whatever the traced code raises
-        reason = str(error).strip().splitlines()[0]
-        raise RunError(
-            f"backbone '{deployed.segmentor.options.backbone}' cannot be traced for images of any size ({reason}); "
-            "export it as safetensors, or train a convolutional backbone"
-        ) from error
+        raise _untraceable(deployed.segmentor, str(error).strip().splitlines()[0]) from error
+
+
+def _check_traceable(segmentor: Segmentor) -> None:
+    """Refuse at once what the tracer would refuse after minutes."""
+    modules = segmentor.backbone.modules()
+    if any(hasattr(module, size) for module in modules for size in ("window_size", "partition_size")):
+        raise _untraceable(segmentor, "its windows are laid out for one size at a time")
+
+
+def _untraceable(segmentor: Segmentor, reason: str) -> RunError:
+    return RunError(
+        f"backbone '{segmentor.options.backbone}' cannot be traced for images of any size ({reason}); "
+        "export it as safetensors, or train a convolutional backbone"
+    )
+
+
+def _smallest_side(segmentor: Segmentor) -> int:
+    """A side of one cell would be traced as a constant, for a size of 1 is broadcast."""
+    return int(segmentor.backbone.pad_multiple) + 1
 
 
 def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> ExportReport:
@@ -119,7 +134,7 @@ def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> Expor
     segmentor.cpu().save_pretrained(folder)
     loaded = Deployed(Segmentor.from_pretrained(folder))
     num_bytes = sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-    return ExportReport(folder, num_bytes, _difference(Deployed(segmentor), loaded), side_multiple=1)
+    return ExportReport(folder, num_bytes, _difference(Deployed(segmentor), loaded), smallest_side=1)
 
 
 def _write_program(program: torch.export.ExportedProgram, path: Path) -> nn.Module:
@@ -165,11 +180,11 @@ class OnnxModule(nn.Module):
 
 def _difference(deployed: Deployed, written: nn.Module) -> float:
     """Compare on images unlike the one that was traced; raise RunError if they differ by more than rounding."""
-    multiple = deployed.segmentor.backbone.pad_multiple
+    least = _smallest_side(deployed.segmentor)
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
-    for batch, rows, columns in ((1, 2, 4), (3, 4, 2)):
-        image = torch.randn(batch, 3, rows * multiple, columns * multiple, generator=generator)
+    for shape in ((1, 3, least, 4 * least), (3, 3, 3 * least - 3, 2 * least)):
+        image = torch.randn(shape, generator=generator)
         with torch.no_grad():
             expected, found = deployed(image), written(image)
         if deployed.argmax:

@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pixelcontrast.errors import RunError
+from pixelcontrast.export import export_model
 from pixelcontrast.nn.heads import Head, HRNetHead
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.segmentor import Segmentor
@@ -86,7 +88,10 @@ def test_a_saved_network_comes_back_the_same(segmentor: Segmentor, tmp_path: Pat
 
 
 def test_it_overfits_two_images(options: ModelOptions) -> None:
-    segmentor = Segmentor(options, NUM_CLASSES)
+    overfit(Segmentor(options, NUM_CLASSES))
+
+
+def overfit(segmentor: Segmentor) -> None:
     image = torch.randn(2, 3, 64, 64)
     labels = torch.zeros(2, 64, 64, dtype=torch.int64)
     labels[0, :, 32:], labels[1, 32:] = 1, 2
@@ -151,3 +156,34 @@ def test_each_family_of_backbones_carries_each_head(backbone: str, head: type) -
             dilated = Segmentor(ModelOptions(backbone=backbone, head=head(), output_stride=stride), NUM_CLASSES)
             assert dilated.backbone.shapes.strides[-1] == stride
             assert dilated(torch.randn(2, 3, 45, 70)).logits.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head().name)
+@pytest.mark.parametrize("backbone", [*FAMILIES, "swin_tiny_patch4_window7_224"])
+def test_each_family_learns_with_each_head_and_comes_back_from_its_weights(backbone: str, head: type) -> None:
+    options = ModelOptions(backbone=backbone, head=head(), auxiliary=True)
+    segmentor = Segmentor(options, NUM_CLASSES)
+    assert segmentor(torch.randn(1, 3, 64, 64)).logits.isfinite().all()
+    overfit(segmentor)
+    other = Segmentor(options, NUM_CLASSES)
+    other.load_state_dict(segmentor.state_dict())
+    image = torch.randn(1, 3, 45, 70)
+    torch.testing.assert_close(other.eval()(image).logits, segmentor.eval()(image).logits, rtol=0, atol=0)
+
+
+@pytest.mark.compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head().name)
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_each_convolutional_family_is_exported_with_each_head(backbone: str, head: type, tmp_path: Path) -> None:
+    segmentor = Segmentor(ModelOptions(backbone=backbone, head=head()), NUM_CLASSES)
+    report = export_model(segmentor, tmp_path / "model.pt2", format="torch_export")
+    assert report.difference < 1e-4
+
+
+@pytest.mark.compiled
+def test_a_windowed_transformer_is_refused_as_a_graph_of_any_size(tmp_path: Path) -> None:
+    segmentor = Segmentor(ModelOptions(backbone="swin_tiny_patch4_window7_224"), NUM_CLASSES)
+    with pytest.raises(RunError, match="cannot be traced for images of any size.*export it as safetensors"):
+        export_model(segmentor, tmp_path / "model.pt2", format="torch_export")

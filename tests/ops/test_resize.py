@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelcontrast.ops.resize import pad_to_multiple, resize_labels, resize_logits
+from pixelcontrast.ops.resize import crop, num_cells, pad_to_multiple, resize_labels, resize_logits
 
 sides = st.integers(1, 23)
 
@@ -49,3 +49,14 @@ def test_constant_stays_constant_and_padding_is_zero() -> None:
     padded = pad_to_multiple(image, 4)
     assert padded.shape == (1, 3, 8, 8)
     assert padded.sum().isclose(image.sum())
+
+
+@given(sides, st.integers(1, 9))
+def test_cells_cover_a_side_and_no_more(side: int, stride: int) -> None:
+    assert (num_cells(side, stride) - 1) * stride < side <= num_cells(side, stride) * stride
+
+
+def test_what_was_padded_is_cropped_away() -> None:
+    image = torch.rand(2, 3, 5, 7)
+    assert torch.equal(crop(pad_to_multiple(image, 4), (5, 7)), image)
+    assert crop(image, (5, 7)) is image

@@ -47,8 +47,5 @@ def export(
     typer.echo(f"written: {report.path} ({report.num_bytes / 1e6:.1f} MB)")
     what = "share of pixels of another class" if argmax else "largest difference of a logit"
     typer.echo(f"run and compared with the network in PyTorch: {what} {report.difference:.2g}")
-    if report.side_multiple > 1:
-        typer.echo(
-            f"input: normalised images, any batch, height and width multiples of {report.side_multiple}, at least"
-            f" {2 * report.side_multiple}; pad right and bottom with zeros"
-        )
+    if report.smallest_side > 1:
+        typer.echo(f"input: normalised images of any batch, height and width of at least {report.smallest_side}")

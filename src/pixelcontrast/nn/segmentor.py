@@ -15,7 +15,7 @@ from pixelcontrast.nn.heads.fcn import FCNDecoder
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.saving import SavedModel, read_model, write_model
 from pixelcontrast.nn.weights import load_weights
-from pixelcontrast.ops.resize import pad_to_multiple
+from pixelcontrast.ops.resize import crop, num_cells, pad_to_multiple
 from pixelcontrast.types import SegmentationOutput
 
 AUXILIARY_DROPOUT = 0.1
@@ -128,8 +128,7 @@ class Segmentor(nn.Module):
 
 def _crop(image: Float[Tensor, "b _ H W"], whole: Float[Tensor, "b c _ _"], stride: int) -> Float[Tensor, "b c h w"]:
     """Cut off the part of a map that covers nothing but padding, before the head, whose statistics it would enter."""
-    height, width = image.shape[-2:]
-    return whole[..., : -(-height // stride), : -(-width // stride)]
+    return crop(whole, tuple(num_cells(side, stride) for side in image.shape[-2:]))
 
 
 def _auxiliary_head(shapes: MapShapes, num_classes: int) -> FCNDecoder:

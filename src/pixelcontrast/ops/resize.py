@@ -15,7 +15,7 @@ from torch import Tensor
 
 def resize_logits(logits: Float[Tensor, "b k h w"], size: Sequence[int]) -> Float[Tensor, "b k H W"]:
     """Bring logits to `size` (height, width) bilinearly; unchanged, not copied, if they have it already."""
-    if tuple(logits.shape[-2:]) == tuple(size):
+    if _is_size(logits, size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
@@ -52,5 +52,32 @@ def nearest_exact(old: int, new: int, *, device: torch.device | None = None) -> 
 def pad_to_multiple(image: Num[Tensor, "b c h w"], stride: int) -> Num[Tensor, "b c H W"]:
     """Pad right and bottom with zeros until both sides are multiples of `stride`."""
     height, width = image.shape[-2:]
-    below, right = -height % stride, -width % stride
-    return F.pad(image, (0, right, 0, below)) if below or right else image
+    size = tuple(num_cells(side, stride) * stride for side in (height, width))
+    return image if _is_size(image, size) else F.pad(image, (0, size[1] - width, 0, size[0] - height))
+
+
+def crop(whole: Num[Tensor, "b c h w"], size: Sequence[int]) -> Num[Tensor, "b c h2 w2"]:
+    """Cut right and bottom off until the map has `size` (height, width)."""
+    if _is_size(whole, size):
+        return whole
+    if not torch.compiler.is_exporting():
+        return whole[..., : size[0], : size[1]]
+    # a slice would bind the graph to sizes for which the tracer can prove that the map is the larger one
+    for axis, length in zip((2, 3), size, strict=True):
+        whole = whole.index_select(axis, torch.arange(length, device=whole.device))
+    return whole
+
+
+def num_cells(side: int, stride: int) -> int:
+    """How many cells of `stride` pixels cover a side; rounded up so that runtimes that divide towards zero agree."""
+    return (side + stride - 1) // stride
+
+
+def _is_size(grid: Num[Tensor, "b c h w"], size: Sequence[int]) -> bool:
+    """Whether a map has this size; where a graph for any size is traced, whether it always has."""
+    if not torch.compiler.is_exporting():
+        return tuple(grid.shape[-2:]) == tuple(size)
+    # loaded here, since it takes a second and eager code never needs it
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return all(statically_known_true(old == new) for old, new in zip(grid.shape[-2:], size, strict=True))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pixelcontrast.nn.heads.interface import MapShapes
-from pixelcontrast.ops.resize import resize_logits
+from pixelcontrast.ops.resize import crop, resize_logits
 
 
 def last_shape(shapes: MapShapes) -> tuple[int, int]:
@@ -35,4 +35,4 @@ def enlarge(coarse: Float[Tensor, "b c h w"], factor: int, size: Sequence[int]) 
     The last row and column of a coarse map may reach beyond the fine one, so stretching it to `size` would shift it.
     """
     height, width = coarse.shape[-2:]
-    return resize_logits(coarse, (height * factor, width * factor))[..., : size[0], : size[1]]
+    return crop(resize_logits(coarse, (height * factor, width * factor)), size)

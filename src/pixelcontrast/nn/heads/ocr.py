@@ -95,8 +95,8 @@ class ObjectAttention(nn.Module):
         """Return the context of each pixel."""
         query, key, value = self.query(pixels), self.key(regions).flatten(2), self.value(regions).flatten(2)
         similarity = query.flatten(2).transpose(1, 2) @ key / math.sqrt(key.shape[1])
-        mixture = similarity.softmax(dim=-1) @ value.transpose(1, 2)
-        context: Tensor = self.up(mixture.transpose(1, 2).unflatten(2, pixels.shape[-2:]))
+        mixture = value @ similarity.softmax(dim=-1).transpose(1, 2)
+        context: Tensor = self.up(mixture.unflatten(2, pixels.shape[-2:]))
         return context
 
 
