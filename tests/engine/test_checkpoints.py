@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,9 +128,12 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return Path.touch, (tmp_path / "exploded",)  # type: ignore[return-value]
 
-    torch.save({"x": Bomb()}, tmp_path / "step_00000001.ckpt")
-    with pytest.raises(RunError, match=r"cannot be read as a checkpoint: [\s\S]*[Ww]eights"):
-        WholeCheckpointIO().load_checkpoint(tmp_path / "step_00000001.ckpt")
+    path = tmp_path / "step_00000001.ckpt"
+    torch.save({"x": Bomb()}, path)
+    checksum_file(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest() + "\n")
+    assert newest_whole_checkpoint(tmp_path) == path, "its checksum holds, but who wrote it?"
+    with pytest.raises(RunError, match=r"cannot be read as a checkpoint: .*what might be code"):
+        WholeCheckpointIO().load_checkpoint(path)
     assert not (tmp_path / "exploded").exists()
 
 

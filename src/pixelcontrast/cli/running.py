@@ -87,7 +87,7 @@ def recipe_of_run(run: Path, overrides: list[str] | None) -> Recipe:
 
 def recipe_title(recipe: str) -> str:
     """Folder below runs/ for a recipe: a shipped one's name, or a file's stem."""
-    return Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
+    return (Path(recipe).stem.strip(".") or "recipe") if recipe.endswith((".yaml", ".yml")) else recipe
 
 
 def _run_folder(run_dir: Path | None, runs: Path, *, resume: bool) -> Path:

@@ -49,7 +49,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
         try:
             loaded: dict[str, Any] = load_plain(Path(path))
         except RunError as error:
-            raise RunError(f"{error}; remove it, then --resume goes on from the one before") from error
+            raise RunError(
+                f"{path} cannot be read as a checkpoint: {error}; remove it, then --resume goes on from the one before"
+            ) from error
         return loaded
 
     def remove_checkpoint(self, path: Any) -> None:

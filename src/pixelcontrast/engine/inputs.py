@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pixelcontrast.data.decoding import IMAGE_SUFFIXES, read_image
 from pixelcontrast.errors import DataError, RunError
+from pixelcontrast.files import expanded, is_folder, is_there
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -120,11 +121,11 @@ def require_video_library() -> Any:  # noqa: ANN401 - a module that may not be i
 
 def _files_of(given: str | Path) -> list[tuple[Path, Path]]:
     """Files of one thing that was asked for, and their names below it."""
-    path = Path(given).expanduser()
-    if path.is_file():
+    path = expanded(str(given))
+    if is_there(path):
         return [(path, Path(path.name))]
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    if path.is_dir():
+    if is_folder(path):
         above, found = path, path.rglob("*")
     elif glob.has_magic(str(path)):
         first = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))

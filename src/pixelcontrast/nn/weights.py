@@ -91,7 +91,8 @@ def load_plain(path: Path, *, mapped: bool = False) -> Any:
             warnings.simplefilter("ignore")  # about how the file was pickled; what it holds is what counts
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the unpickler, the zip reader and torch each raise their own
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason given"
+        # Torch's own words for the first go on to explain how to run the code.
+        reason = "what might be code" if type(error).__name__ == "UnpicklingError" else str(error).partition("\n")[0]
         raise RunError(
             f"expected tensors and plain values, but {path} holds something else or is damaged "
             f"({type(error).__name__}: {reason})"
