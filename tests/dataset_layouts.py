@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pixelcontrast.data import Ade20k, Camvid, Cityscapes, CocoStuff, DataOptions, Folder, PascalContext, Synthetic
@@ -268,6 +269,7 @@ def ade20k(root: Path) -> Layout:
 
 def folder(root: Path) -> Layout:
     layout = Layout(Folder(root=str(root)), unknown_id=9)
+    root.mkdir(exist_ok=True)
     (root / "classes.yaml").write_text("[soil, crop, weed]\n")
     for split, count in (("train", 3), ("val", 2), ("test", 1)):
         for seed in range(count):
@@ -293,6 +295,24 @@ def folder_listed(root: Path) -> Layout:
     return listed
 
 
+def folder_bands(root: Path) -> Layout:
+    """TIFFs of four 16-bit bands."""
+    tifffile = pytest.importorskip("tifffile")
+    statistics = ((1000.0, 2000.0, 3000.0, 4000.0), (500.0, 600.0, 700.0, 800.0))
+    layout = Layout(Folder(root=str(root), mean=statistics[0], std=statistics[1]), unknown_id=9)
+    root.mkdir(exist_ok=True)
+    (root / "classes.yaml").write_text("[soil, crop, weed]\n")
+    for split in ("train", "val"):
+        for seed in range(2):
+            name, ids = f"{split}-{seed}", blocks(seed, 3)
+            image = root / "images" / split / f"{name}.tif"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            bands = np.stack([noise((name, band))[..., 0] for band in range(4)]).astype(np.uint16) * 20
+            tifffile.imwrite(image, bands, photometric="minisblack")
+            layout.add(split, name, image, save(ids, root / "labels" / split / f"{name}.png"), ids)
+    return layout
+
+
 BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
     Ade20k: ade20k,
     Camvid: camvid,
@@ -306,6 +326,7 @@ OTHER_LAYOUTS = (
     camvid_original,
     camvid_colors,
     coco_stuff_10k,
+    folder_bands,
     folder_listed,
     pascal_context_authors,
     pascal_context_merged,

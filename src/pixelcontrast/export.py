@@ -53,7 +53,7 @@ class Deployed(nn.Module):
         self.segmentor = segmentor.eval()
         self.argmax = argmax
 
-    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k H W"] | Int[Tensor, "b H W"]:
+    def forward(self, image: Float[Tensor, "b bands H W"]) -> Float[Tensor, "b k H W"] | Int[Tensor, "b H W"]:
         """Return what an image shows, at its own size."""
         logits = resize_logits(self.segmentor(image).logits, image.shape[-2:])
         return logits.argmax(dim=1) if self.argmax else logits
@@ -99,7 +99,7 @@ def trace(deployed: Deployed) -> torch.export.ExportedProgram:
     least = _smallest_side(deployed.segmentor)
     height, width = (torch.export.Dim(name, min=least, max=LARGEST_SIDE) for name in ("height", "width"))
     shapes: Any = ({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH), 2: height, 3: width},)
-    example = torch.zeros(2, 3, 2 * least + 1, 3 * least + 2)
+    example = torch.zeros(2, deployed.segmentor.in_channels, 2 * least + 1, 3 * least + 2)
     try:
         with torch.no_grad():
             return torch.export.export(deployed, (example,), dynamic_shapes=shapes, strict=False)
@@ -172,7 +172,7 @@ class OnnxModule(nn.Module):
         super().__init__()
         self.session = session
 
-    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Tensor:
+    def forward(self, image: Float[Tensor, "b bands H W"]) -> Tensor:
         """Run onnxruntime on the CPU."""
         (output,) = self.session.run(None, {"image": image.numpy()})
         return torch.from_numpy(output)
@@ -183,7 +183,8 @@ def _difference(deployed: Deployed, written: nn.Module) -> float:
     least = _smallest_side(deployed.segmentor)
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
-    for shape in ((1, 3, least, 4 * least), (3, 3, 3 * least - 3, 2 * least)):
+    bands = deployed.segmentor.in_channels
+    for shape in ((1, bands, least, 4 * least), (3, bands, 3 * least - 3, 2 * least)):
         image = torch.randn(shape, generator=generator)
         with torch.no_grad():
             expected, found = deployed(image), written(image)

@@ -12,16 +12,35 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class BandStatistics:
+    """Mean and standard deviation of each band of images that are not RGB of 8 bits, which they are normalised with.
+
+    Attributes:
+        mean: One a band: on a scale of 0 to 1 for files of 8 bits, in the units of the files for all others.
+        std: The same.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ValueError(f"std: expected one number a band, as mean has: {len(self.mean)}, got {len(self.std)}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected positive numbers, got {self.std}")
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image and its labels as they come from a data set, before any transform.
 
     Attributes:
-        image: RGB, 0 to 255.
+        image: RGB, 0 to 255; or bands, uint8 or float32, in the units of their file.
         labels: Class id of each pixel, `ignore_index` (255) where it has none. None where a split has no labels.
         name: Which image this is, for messages and file names; unique within its split.
     """
 
-    image: UInt8[Tensor, "3 H W"]
+    image: UInt8[Tensor, "c H W"] | Float[Tensor, "c H W"]
     labels: UInt8[Tensor, "H W"] | None
     name: str
 
@@ -37,7 +56,7 @@ class Batch:
         unreadable: What was amiss with the images that others stand in for.
     """
 
-    image: Float[Tensor, "b 3 H W"]
+    image: Float[Tensor, "b c H W"]
     labels: Int[Tensor, "b H W"]
     names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()

@@ -17,9 +17,10 @@ from pixelcontrast.data import DataOptions, DataSet, count_classes, describe, ev
 from pixelcontrast.data.check import check_data
 from pixelcontrast.data.datasets import synthetic
 from pixelcontrast.errors import DataError
+from pixelcontrast.types import BandStatistics
 
 KINDS: tuple[type[DataOptions], ...] = get_args(DataSet)
-STATISTICS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+STATISTICS = BandStatistics((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
@@ -80,7 +81,7 @@ def test_every_split_is_paired_and_read_as_meant(layout: Layout) -> None:
         assert samples.keys() == expected.keys()
         for name, ids in expected.items():
             sample = samples[name]
-            assert sample.image.shape[0] == 3
+            assert sample.image.shape[0] == (3 if layout.options.bands is None else len(layout.options.bands.mean))
             if ids is None:
                 assert sample.labels is None
             else:
@@ -107,10 +108,12 @@ def test_absent_classes_are_named(layout: Layout) -> None:
 
 def test_training_and_evaluation_run(layout: Layout) -> None:
     options = replace(layout.options, batch_size=2, crop_size=(16, 20), workers=0)
-    batches = list(training_loader(options.open("train"), options, seed=0, start_step=0, num_steps=2, **STATISTICS))
-    assert [tuple(batch.image.shape) for batch in batches] == [(2, 3, 16, 20)] * 2
+    bands = options.bands or STATISTICS
+    statistics = {"mean": bands.mean, "std": bands.std}
+    batches = list(training_loader(options.open("train"), options, seed=0, start_step=0, num_steps=2, **statistics))
+    assert [tuple(batch.image.shape) for batch in batches] == [(2, len(bands.mean), 16, 20)] * 2
     assert all(bool(batch.image.isfinite().all()) and batch.labels.dtype == torch.int64 for batch in batches)
-    samples = list(evaluation_loader(options.open("val"), options, **STATISTICS))
+    samples = list(evaluation_loader(options.open("val"), options, **statistics))
     assert len(samples) == len(options.open("val"))
 
 

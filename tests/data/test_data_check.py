@@ -67,7 +67,7 @@ def test_counts_are_those_of_the_files(root: Path) -> None:
 
 def test_statistics_are_those_of_every_fourth_pixel(root: Path) -> None:
     dataset = Camvid(root=str(root)).open("train")
-    pixels = torch.stack([dataset[i].image[:, ::4, ::4] for i in range(len(dataset))], dim=1).flatten(1).double()
+    pixels = torch.stack([dataset[i].image[:, ::4, ::4] for i in range(len(dataset))], dim=1).flatten(1).double() / 255
     mean, deviation = checked(root).splits[0].statistics
     assert mean == pytest.approx(pixels.mean(1).tolist())
     assert deviation == pytest.approx(pixels.std(1, correction=0).tolist())

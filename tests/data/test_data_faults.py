@@ -166,7 +166,7 @@ class TestBombs:
         monkeypatch.setenv("PIXELCONTRAST_MAX_PIXELS", "300000")
         assert read_image(path).shape == (3, 100, 3000)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-        monkeypatch.setattr("pixelcontrast.data.decoding._MOST_PIXELS", 200)
+        monkeypatch.setattr("pixelcontrast.data.reading._MOST_PIXELS", 200)
         assert read_image(path).shape == (3, 100, 3000), "more than Pillow takes by itself"
         assert Image.MAX_IMAGE_PIXELS == 100
         monkeypatch.setenv("PIXELCONTRAST_MAX_PIXELS", "many")

@@ -1,15 +1,18 @@
 """Laws of the deployed network: its weights, its files, its errors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pixelcontrast.errors import RunError
 from pixelcontrast.nn.heads import FCN
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.types import BandStatistics
 
 SMALL = ModelOptions(backbone="test_resnet", head=FCN())
 NAMES, PALETTE = ("road", "sky"), ((128, 64, 128), (70, 130, 180))
@@ -97,3 +100,28 @@ def test_names_and_colours_are_one_a_class() -> None:
 def test_a_map_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="a map must be from -4 to 3"):
         Segmentor(ModelOptions(backbone="test_resnet", contrast_map=4), 2)
+
+
+def test_bands_other_than_rgb_are_taken_and_kept(tmp_path: Path) -> None:
+    bands = BandStatistics((100.0, 200.0, 300.0, 400.0, 500.0), (10.0, 20.0, 30.0, 40.0, 50.0))
+    segmentor = Segmentor(SMALL, 3, bands=bands).eval()
+    image = torch.randn(1, 5, 64, 96)
+    segmentor.save_pretrained(tmp_path)
+    loaded = Segmentor.from_pretrained(tmp_path)
+    assert torch.equal(segmentor(image).logits, loaded(image).logits)
+    assert (loaded.bands, loaded.mean, loaded.in_channels) == (bands, bands.mean, 5)
+    assert "bands in the units of their files" in (tmp_path / "README.md").read_text()
+    with pytest.raises(RuntimeError):
+        segmentor(torch.randn(1, 3, 64, 96))
+
+
+def test_weights_of_three_bands_start_a_network_of_more(tmp_path: Path) -> None:
+    save_file(Segmentor(SMALL, 3).backbone.network.state_dict(), tmp_path / "weights.safetensors")
+    pretrained = replace(SMALL, pretrained=str(tmp_path / "weights.safetensors"))
+    six = Segmentor(pretrained, 3, bands=BandStatistics((0.0,) * 6, (1.0,) * 6))
+    three = Segmentor(pretrained, 3)
+    image = torch.randn(1, 3, 64, 64)
+    # timm repeats the kernels over the bands and divides, so that equal bands give equal maps.
+    torch.testing.assert_close(
+        six.eval().backbone(torch.cat([image, image], dim=1))[0], three.eval().backbone(image)[0]
+    )

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.sources import SegmentationDataset
-from pixelcontrast.data.transforms import TrainingTransform, Triple, normalize
+from pixelcontrast.data.transforms import PerBand, TrainingTransform, normalize
 from pixelcontrast.errors import DataError, RecipeError, UnreadableFileError, UserError
 from pixelcontrast.ops.hashing import mix
 from pixelcontrast.types import Batch, Sample
@@ -40,7 +40,7 @@ class EvaluationSample:
         name: As in the data set.
     """
 
-    image: Float[Tensor, "1 3 H W"]
+    image: Float[Tensor, "1 c H W"]
     labels: Int[Tensor, "H0 W0"]
     name: str
 
@@ -55,7 +55,7 @@ class StreamSample(NamedTuple):
         unreadable: What was amiss with the images that it stands in for.
     """
 
-    image: Float[Tensor, "3 h w"]
+    image: Float[Tensor, "c h w"]
     labels: Int[Tensor, "h w"]
     name: str
     unreadable: tuple[str, ...]
@@ -141,7 +141,7 @@ class StepSampler(Sampler[list[int]]):
 class EvaluationImages(Dataset[Any]):
     """Whole images, normalised, with their labels untouched."""
 
-    def __init__(self, dataset: SegmentationDataset, *, mean: Triple, std: Triple) -> None:
+    def __init__(self, dataset: SegmentationDataset, *, mean: PerBand, std: PerBand) -> None:
         self.dataset = dataset
         self.mean = mean
         self.std = std
@@ -173,8 +173,8 @@ def training_loader(
     seed: int,
     start_step: int,
     num_steps: int,
-    mean: Triple,
-    std: Triple,
+    mean: PerBand,
+    std: PerBand,
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[Batch]:
@@ -186,7 +186,7 @@ def training_loader(
         seed: Of the run.
         start_step: The first step to load, such as the one a checkpoint was written after.
         num_steps: Of the whole run.
-        mean: Of the backbone's training images, in 0..1.
+        mean: Of each band, as `normalize` takes it.
         std: The same.
         rank: Of this process.
         world_size: How many processes share each batch.
@@ -225,8 +225,8 @@ def evaluation_loader(
     dataset: SegmentationDataset,
     options: DataOptions,
     *,
-    mean: Triple,
-    std: Triple,
+    mean: PerBand,
+    std: PerBand,
     rank: int = 0,
     world_size: int = 1,
 ) -> DataLoader[EvaluationSample]:

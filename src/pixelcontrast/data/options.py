@@ -13,6 +13,7 @@ from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.sources import Cached, Found, SegmentationDataset
 from pixelcontrast.errors import DataError, did_you_mean
 from pixelcontrast.files import expanded, is_folder, is_there
+from pixelcontrast.types import BandStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,11 @@ class DataOptions(ABC):
         _require(0 <= self.flip <= 1, "flip", "a probability from 0 to 1", self.flip)
         _require(0 < self.max_class_share <= 1, "max_class_share", "a share above 0, at most 1", self.max_class_share)
         _require(self.max_unreadable >= 1, "max_unreadable", "at least 1", self.max_unreadable)
+
+    @property
+    def bands(self) -> BandStatistics | None:
+        """What images are normalised with that are not RGB of 8 bits; None for RGB, which the backbone normalises."""
+        return None
 
     @property
     @abstractmethod

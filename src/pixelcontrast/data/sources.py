@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Integer, UInt8
+from jaxtyping import Integer, Real
 from torch import Tensor
 
+from pixelcontrast.data.bands import read_bands
 from pixelcontrast.data.decoding import read_image
 from pixelcontrast.data.label_files import LabelFiles
 from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.errors import LabelFormError
-from pixelcontrast.types import Sample
+from pixelcontrast.types import BandStatistics, Sample
 
 
 @runtime_checkable
@@ -73,11 +74,13 @@ class PairedFiles:
         pairs: In the order of the split.
         label_space: The classes.
         label_files: What the files of labels hold.
+        bands: How images are read that are not RGB of 8 bits.
     """
 
     pairs: Sequence[Pair]
     label_space: LabelSpace
     label_files: LabelFiles
+    bands: BandStatistics | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -89,7 +92,7 @@ class PairedFiles:
             FileError: If a file does not decode, the sizes differ, or an id is not one of the data set's.
         """
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = read_image(pair.image) if self.bands is None else read_bands(pair.image, self.bands)
         if pair.labels is None:
             return Sample(image, None, pair.name)
         raw = self.label_files.read(pair.labels, pair.name)
@@ -99,7 +102,7 @@ class PairedFiles:
 
 @dataclass(frozen=True)
 class Cached:
-    """Any source, its samples kept in memory as they come from the files: uint8, before any transform."""
+    """Any source, its samples kept in memory as they come from the files, before any transform."""
 
     source: SegmentationDataset
     _samples: dict[int, Sample] = field(default_factory=dict)
@@ -119,7 +122,7 @@ class Cached:
         return self._samples[index]
 
 
-def check_same_size(image: UInt8[Tensor, "c H W"], labels: Integer[Tensor, "h w"], pair: Pair) -> None:
+def check_same_size(image: Real[Tensor, "c H W"], labels: Integer[Tensor, "h w"], pair: Pair) -> None:
     """Refuse labels of another size than their image.
 
     Raises:

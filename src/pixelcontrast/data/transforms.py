@@ -1,9 +1,10 @@
 """Training transforms: random scale, crop, flip and colour of one sample, as a function of the sample and a generator.
 
-The window is chosen in the source image and cut out before anything else is done to its pixels, so that a sample costs
-what its crop costs. Colour is one 3x3 matrix: brightness, contrast and saturation as torchvision.transforms.v2
-defines them, clamped once at the end instead of after each; hue is a rotation about the grey axis of RGB instead of
-a shift of the HSV angle, which takes ten times as long as the rest together.
+Images are RGB of 8 bits, or bands of any number and unit. The window is chosen in the source image and cut out before
+anything else is done to its pixels, so that a sample costs what its crop costs. Colour is one 3x3 matrix: brightness,
+contrast and saturation as torchvision.transforms.v2 defines them, clamped once at the end instead of after each; hue is
+a rotation about the grey axis of RGB instead of a shift of the HSV angle, which takes ten times as long as the rest
+together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Real, UInt8
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as v2
 
@@ -26,7 +27,7 @@ MAX_BRIGHTNESS, MAX_CONTRAST, MAX_SATURATION = 0.25, 0.3, 0.4  # factors are dra
 MAX_HUE = 0.05  # of a full turn, to either side
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision's rgb_to_grayscale
 
-Triple = tuple[float, float, float]
+PerBand = tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class TrainingTransform:
         flip: Probability of a left-right flip.
         photometric: Whether colours vary.
         max_class_share: Highest share of one class among the labelled pixels of a crop.
-        mean: Of the backbone's training images, in 0..1.
+        mean: Of each band: of 8-bit images on a scale of 0 to 1, of others in their own units.
         std: The same.
     """
 
@@ -48,12 +49,12 @@ class TrainingTransform:
     flip: float
     photometric: bool
     max_class_share: float
-    mean: Triple
-    std: Triple
+    mean: PerBand
+    std: PerBand
 
     def __call__(
-        self, image: UInt8[Tensor, "3 H W"], labels: UInt8[Tensor, "H W"], generator: Generator
-    ) -> tuple[Float[Tensor, "3 h w"], Int[Tensor, "h w"]]:
+        self, image: Real[Tensor, "c H W"], labels: UInt8[Tensor, "H W"], generator: Generator
+    ) -> tuple[Float[Tensor, "c h w"], Int[Tensor, "h w"]]:
         """Return crop and labels (int64) of `crop_size`; what lies outside the image is mean colour and ignored."""
         low, high = self.scale
         factor = low + (high - low) * _uniform(generator)
@@ -66,7 +67,7 @@ class TrainingTransform:
             labels = labels.index_select(axis, nearest_exact(old, new))
         if _uniform(generator) < self.flip:
             image, labels = image.flip(-1), labels.flip(-1)
-        matrix, offset = torch.eye(3), torch.zeros(3)
+        matrix = offset = None
         if self.photometric:
             matrix, offset = color_distortion(image, generator)
         pixels = normalize(image, mean=self.mean, std=self.std, matrix=matrix, offset=offset)
@@ -101,39 +102,75 @@ def largest_share(labels: UInt8[Tensor, "h w"]) -> float:
 
 
 def color_distortion(
-    image: UInt8[Tensor, "3 h w"], generator: Generator
-) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]]:
-    """Draw a change of brightness, contrast, saturation and hue: colour c (0..255) becomes matrix @ c + offset."""
+    image: Real[Tensor, "c h w"], generator: Generator
+) -> tuple[Float[Tensor, "c c"], Float[Tensor, " c"]]:
+    """Draw a change of brightness, contrast, saturation and hue: colour c (0..255) becomes matrix @ c + offset.
+
+    Images that are not RGB of 8 bits have no hue: their bands change in brightness and contrast, all by one factor.
+    """
     draws = [2 * _uniform(generator) - 1 for _ in range(4)]
     brightness, contrast, saturation = (
         1 + most * draw for most, draw in zip((MAX_BRIGHTNESS, MAX_CONTRAST, MAX_SATURATION), draws, strict=False)
     )
+    # Contrast is about the mean of the image, estimated on every 4th pixel of every 4th row.
+    mean = image[:, ::CLASS_STRIDE, ::CLASS_STRIDE].float().mean((1, 2))
+    if not _is_rgb(image):
+        return brightness * contrast * torch.eye(len(image)), (1 - contrast) * brightness * mean
     grey = torch.tensor(LUMA).expand(3, 3)
     saturate = saturation * torch.eye(3) + (1 - saturation) * grey
     matrix = brightness * contrast * saturate @ _turn_about_grey(2 * math.pi * MAX_HUE * draws[3])
-    # Contrast is about the mean grey of the image, estimated on every 4th pixel of every 4th row.
-    mean = image[:, ::CLASS_STRIDE, ::CLASS_STRIDE].float().mean((1, 2)) @ torch.tensor(LUMA)
-    return matrix, ((1 - contrast) * brightness * mean).expand(3)
+    return matrix, ((1 - contrast) * brightness * (mean @ torch.tensor(LUMA))).expand(3)
 
 
 def normalize(
-    image: UInt8[Tensor, "3 h w"],
+    image: Real[Tensor, "c h w"],
     *,
-    mean: Triple,
-    std: Triple,
-    matrix: Float[Tensor, "3 3"] | None = None,
-    offset: Float[Tensor, " 3"] | None = None,
-) -> Float[Tensor, "3 h w"]:
-    """Apply a colour matrix and offset (of 0..255) if given, clamp, and bring to the backbone's statistics."""
-    center, spread = 255 * torch.tensor(mean), 255 * torch.tensor(std)
-    matrix = torch.eye(3) if matrix is None else matrix
-    offset = torch.zeros(3) if offset is None else offset
+    mean: PerBand,
+    std: PerBand,
+    matrix: Float[Tensor, "c c"] | None = None,
+    offset: Float[Tensor, " c"] | None = None,
+) -> Float[Tensor, "c h w"]:
+    """Apply a colour matrix and offset if given, clamp images of 8 bits, subtract the mean, divide by the deviation.
+
+    Args:
+        image: 8-bit, or float in units of its own.
+        mean: Of each band, of 8-bit images on a scale of 0 to 1.
+        std: The same.
+        matrix: Of the bands.
+        offset: Of the bands, in the image's units.
+    """
+    scale = 255 if image.dtype == torch.uint8 else 1
+    center, spread = scale * torch.tensor(mean), scale * torch.tensor(std)
+    matrix = torch.eye(len(image)) if matrix is None else matrix
+    offset = torch.zeros(len(image)) if offset is None else offset
     pixels = image.contiguous().flatten(1).float()
     # One product does it all, so the clamp is moved behind the normalisation, to the images of 0 and 255.
     pixels = torch.addmm(((offset - center) / spread)[:, None], matrix / spread[:, None], pixels)
+    if image.dtype != torch.uint8:
+        return pixels.view(image.shape)
     for plane, low, high in zip(pixels, (-center / spread).tolist(), ((255 - center) / spread).tolist(), strict=True):
         plane.clamp_(low, high)
     return pixels.view(image.shape)
+
+
+def visible(image: Real[Tensor, "c H W"]) -> UInt8[Tensor, "3 H W"]:
+    """An image for people: RGB as it is; of other bands the first three, or the first, each stretched to its range.
+
+    The darkest and brightest 2 % are cut off where values are not of 8 bits.
+    """
+    if _is_rgb(image):
+        return image
+    shown = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    if shown.dtype == torch.uint8:
+        return shown
+    some = shown[:, ::CLASS_STRIDE, ::CLASS_STRIDE].flatten(1).float()
+    low, high = torch.quantile(some, torch.tensor([0.02, 0.98]), dim=1)[..., None, None]
+    stretched: Tensor = ((shown - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    return stretched.mul(255).round().byte()
+
+
+def _is_rgb(image: Real[Tensor, "c h w"]) -> bool:
+    return image.dtype == torch.uint8 and len(image) == 3
 
 
 def _turn_about_grey(angle: float) -> Float[Tensor, "3 3"]:

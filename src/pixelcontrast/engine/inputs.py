@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Real
 from torch import Tensor
 
+from pixelcontrast.data.bands import read_bands
 from pixelcontrast.data.decoding import IMAGE_SUFFIXES, read_image
 from pixelcontrast.errors import DataError, RunError
 from pixelcontrast.files import expanded, is_folder, is_there
+from pixelcontrast.types import BandStatistics
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -43,13 +45,13 @@ class Frame:
 
     Attributes:
         name: Of its outputs; that of a video's frame is its number, from 0, below the video's name.
-        image: RGB, 0 to 255.
+        image: RGB, 0 to 255; or the bands that the network takes.
         source: The file it comes from.
         rate: Frames a second of its video; None for an image.
     """
 
     name: Path
-    image: UInt8[Tensor, "3 H W"]
+    image: Real[Tensor, "c H W"]
     source: Input
     rate: float | None = None
 
@@ -71,16 +73,23 @@ def find_inputs(given: Sequence[str | Path]) -> list[Input]:
     return list(found.values())
 
 
-def frames_of(source: Input) -> Iterator[Frame]:
+def frames_of(source: Input, bands: BandStatistics | None = None) -> Iterator[Frame]:
     """The image, or the frames of a video one after another.
 
+    Args:
+        source: The file.
+        bands: Of the images that the network takes, if that is not RGB.
+
     Raises:
-        DataError: If the file cannot be read; of a video, where that shows.
+        DataError: If the file cannot be read; of a video, where that shows; or if bands are wanted of a video.
         RunError: If a video is given and PyAV, which reads it, is not installed.
     """
     if not source.is_video:
-        yield Frame(source.name, read_image(source.file), source)
+        image = read_image(source.file) if bands is None else read_bands(source.file, bands)
+        yield Frame(source.name, image, source)
         return
+    if bands is not None:
+        raise DataError(f"{source.file}: expected images of {len(bands.mean)} bands, got a video, which is RGB")
     av = require_video_library()
     try:
         with av.open(str(source.file)) as container:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pixelcontrast.data.datasets.cityscapes import LABEL_IDS
 from pixelcontrast.data.label_tables import CITYSCAPES, spread_colors
+from pixelcontrast.data.transforms import visible
 from pixelcontrast.engine.inputs import Frame, Input, require_video_library
 from pixelcontrast.engine.pictures import colourise
 from pixelcontrast.errors import DataError, RecipeError, did_you_mean
@@ -107,7 +108,7 @@ class OutputWriter:
         if "colour" in self.outputs:
             self._save("colour", frame.name, colours)
         if "overlay" in self.outputs:
-            blend = (0.5 * np.asarray(frame.image.permute(1, 2, 0)) + 0.5 * colours).astype(np.uint8)
+            blend = (0.5 * np.asarray(visible(frame.image).permute(1, 2, 0)) + 0.5 * colours).astype(np.uint8)
             self._save("overlay", frame.name, blend)
             self._add_to_video(frame, blend)
         if "cityscapes" in self.outputs:

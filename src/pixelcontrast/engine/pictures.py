@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.legend import INK, LINE, MARGIN, PAPER, font, legend
+from pixelcontrast.data.transforms import visible
 
 VOID = (0, 0, 0)
 # Right is a calm grey and wrong a strong orange: told apart by lightness too, so safe for colour-blind readers.
@@ -74,8 +75,11 @@ def save_picture(path: Path, picture: Image.Image) -> None:
 
 
 def as_pixels(
-    images: Float[Tensor, "b 3 H W"], *, mean: tuple[float, float, float], std: tuple[float, float, float]
+    images: Float[Tensor, "b c H W"], *, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> UInt8[Tensor, "b 3 H W"]:
-    """Undo the normalisation of images that a network was given."""
-    shift, factor = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
-    return (images * factor + shift).clamp(0, 1).mul(255).round().byte().cpu()
+    """Undo the normalisation of images that a network was given; other bands than RGB are shown as `visible` does."""
+    shift, factor = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (mean, std))
+    values = (images * factor + shift).cpu()
+    if len(mean) != 3 or max(mean) > 1:
+        return torch.stack([visible(each) for each in values])
+    return values.clamp(0, 1).mul(255).round().byte()

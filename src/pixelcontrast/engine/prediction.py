@@ -14,6 +14,7 @@ from pixelcontrast.engine.predictor import Strip, evaluating, predict
 from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
+from pixelcontrast.types import BandStatistics
 
 # Larger images are predicted in windows: 4 million pixels, or 2^28 probabilities (1 GiB), whichever is less.
 LARGEST_WHOLE, LARGEST_VOLUME = 1 << 22, 1 << 28
@@ -66,7 +67,7 @@ def predict_inputs(
             advance(None)
 
     with evaluating(segmentor):
-        for frames in _equal_in_size(_readable(inputs, skip), batch_size):
+        for frames in _equal_in_size(_readable(inputs, segmentor.bands, skip), batch_size):
             chosen = protocol_for(frames[0], segmentor.num_classes, protocol)
             _predict_batch(segmentor, frames, writer, chosen, device=device)
             written += len(frames)
@@ -105,10 +106,12 @@ def _predict_batch(
         writer.write(frame, labels)
 
 
-def _readable(inputs: Iterable[Input], skip: Callable[[DataError], None]) -> Iterator[Frame]:
+def _readable(
+    inputs: Iterable[Input], bands: BandStatistics | None, skip: Callable[[DataError], None]
+) -> Iterator[Frame]:
     for source in inputs:
         try:
-            yield from frames_of(source)
+            yield from frames_of(source, bands)
         except DataError as error:
             skip(error)
 

@@ -46,7 +46,7 @@ class Strip:
 
 def predict(
     segmentor: Segmentor,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b bands H W"],
     options: EvaluationOptions,
     *,
     observe: Callable[[Strip], None] | None = None,
@@ -63,7 +63,9 @@ def predict(
     )
 
 
-def strips_of(segmentor: Segmentor, images: Float[Tensor, "b 3 H W"], options: EvaluationOptions) -> Iterator[Strip]:
+def strips_of(
+    segmentor: Segmentor, images: Float[Tensor, "b bands H W"], options: EvaluationOptions
+) -> Iterator[Strip]:
     """What a network says of normalised images, in strips from the top.
 
     Whole images are one strip, on their device. A single look is decided on its logits; several looks, and windows, on
@@ -83,7 +85,7 @@ def strips_of(segmentor: Segmentor, images: Float[Tensor, "b 3 H W"], options: E
 
 
 def mean_of_softmax(
-    segmentor: Segmentor, images: Float[Tensor, "b 3 H W"], options: EvaluationOptions
+    segmentor: Segmentor, images: Float[Tensor, "b bands H W"], options: EvaluationOptions
 ) -> Float[Tensor, "b k H W"]:
     """Mean, over scales and mirroring, of the softmax of the logits brought to the images' size."""
     size = images.shape[-2:]
@@ -98,7 +100,7 @@ def mean_of_softmax(
     return total.div_(len(options.scales) * (1 + options.flip))
 
 
-def _single_look(segmentor: Segmentor, images: Float[Tensor, "b 3 H W"]) -> Strip:
+def _single_look(segmentor: Segmentor, images: Float[Tensor, "b bands H W"]) -> Strip:
     logits = resize_logits(segmentor(images).logits.float(), images.shape[-2:])
     labels = logits.max(1).indices  # on logits: two probabilities may round to one
     probabilities = logits.softmax(1)

@@ -56,7 +56,9 @@ def assemble(recipe: RunOptions, model: ModelOptions, space: LabelSpace, data: T
     """
     torch.manual_seed(mix(recipe.seed, _WEIGHTS))
     try:
-        segmentor = Segmentor(model, len(space.names), class_names=space.names, palette=space.palette)
+        segmentor = Segmentor(
+            model, len(space.names), bands=recipe.data.bands, class_names=space.names, palette=space.palette
+        )
     except ValueError as error:
         raise RecipeError(f"model: {error}") from error
     torch.manual_seed(mix(recipe.seed, _CONTRAST))

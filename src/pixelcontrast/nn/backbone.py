@@ -24,6 +24,12 @@ SMALLEST_STRIDE = 4
 class Backbone(nn.Module):
     """A timm model that returns its feature maps, high resolution first, channels before height and width.
 
+    Args:
+        name: Of the model.
+        pretrained: timm's weights, those of a file, or none.
+        output_stride: Of the last map, where the model can be dilated.
+        in_channels: Bands of its images. Weights of the first convolution were trained on three; timm repeats them.
+
     Attributes:
         shapes: Channels and strides of the maps.
         pad_multiple: Both sides of an image must be multiples of it; `Segmentor` pads.
@@ -31,11 +37,13 @@ class Backbone(nn.Module):
         std: The same for the standard deviation.
     """
 
-    def __init__(self, name: str, *, pretrained: bool | str = False, output_stride: int | None = None) -> None:
+    def __init__(
+        self, name: str, *, pretrained: bool | str = False, output_stride: int | None = None, in_channels: int = 3
+    ) -> None:
         super().__init__()
         check_backbone_name(name)
-        self._name = name
-        self.network = _create(name, pretrained=pretrained, output_stride=output_stride)
+        self._name, self.in_channels = name, in_channels
+        self.network = _create(name, pretrained=pretrained, output_stride=output_stride, in_channels=in_channels)
         maps: Any = self.network.feature_info  # timm is not typed
         channels, strides = maps.channels(), maps.reduction()
         self._taken = tuple(i for i, stride in enumerate(strides) if stride >= SMALLEST_STRIDE)
@@ -47,7 +55,7 @@ class Backbone(nn.Module):
         self.mean, self.std = _normalisation(self.network)
         self._probe(name)
 
-    def forward(self, image: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+    def forward(self, image: Float[Tensor, "b bands H W"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
         """Return the maps of an image whose sides are multiples of `pad_multiple`."""
         maps = self.network(image)
         taken = tuple(maps[i] for i in self._taken)
@@ -81,7 +89,7 @@ class Backbone(nn.Module):
         height, width = 2 * self.pad_multiple, 3 * self.pad_multiple
         training = self.training
         try:
-            maps = self.eval()(torch.zeros(1, 3, height, width))
+            maps = self.eval()(torch.zeros(1, self.in_channels, height, width))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise _unusable(name, f"it does not take an image of {height}x{width} pixels ({error})") from error
         finally:
@@ -107,8 +115,10 @@ def is_hrnet(name: str) -> bool:
     return name.startswith("hrnet")
 
 
-def _create(name: str, *, pretrained: bool | str, output_stride: int | None) -> nn.Module:
+def _create(name: str, *, pretrained: bool | str, output_stride: int | None, in_channels: int) -> nn.Module:
     options: dict[str, object] = {} if output_stride is None else {"output_stride": output_stride}
+    if in_channels != 3:
+        options["in_chans"] = in_channels
     if is_hrnet(name):
         options["feature_location"] = ""  # the raw branches, without the classifier's wider ones
     weights = _backbone_weights(Path(pretrained)) if isinstance(pretrained, str) else {}
@@ -127,7 +137,8 @@ def _create(name: str, *, pretrained: bool | str, output_stride: int | None) -> 
             refusal = error
             continue
         if weights:
-            _check_taken(network, weights, source=f"'{pretrained}' for backbone '{name}'")
+            adapted = int(in_channels != 3)  # the first convolution is another than the file's
+            _check_taken(network, weights, source=f"'{pretrained}' for backbone '{name}'", adapted=adapted)
         return network
     reason = f"timm's model refuses: {refusal or 'no reason given'}"
     if output_stride is not None:
@@ -162,14 +173,14 @@ def _backbone_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _check_taken(network: nn.Module, weights: dict[str, Tensor], *, source: str) -> None:
+def _check_taken(network: nn.Module, weights: dict[str, Tensor], *, source: str, adapted: int) -> None:
     """Raise RunError unless the network's kernels are those of the file: timm skips names it does not know silently."""
     by_shape: dict[tuple[int, ...], list[Tensor]] = {}
     for tensor in weights.values():
         by_shape.setdefault(tuple(tensor.shape), []).append(tensor)
     kernels = [parameter.detach().cpu() for parameter in network.parameters() if parameter.ndim == 4]
     taken = sum(any(torch.equal(kernel, each) for each in by_shape.get(tuple(kernel.shape), ())) for kernel in kernels)
-    if taken < len(kernels):
+    if taken < len(kernels) - adapted:
         raise RunError(
             f"expected weights of the whole backbone in {source}, but only {taken} of its {len(kernels)} "
             f"convolutions are there; the file's first names: {sorted(weights)[:3]}"

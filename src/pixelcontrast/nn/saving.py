@@ -19,6 +19,7 @@ from pixelcontrast.nn.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_
 
 LARGEST = 8192  # classes, channels, rates
 _MOST_BYTES = 1 << 22
+_MOST_BANDS = 1024
 
 CARD = """---
 library_name: pixelcontrast
@@ -34,11 +35,11 @@ Saved by pixelcontrast {version}.
 from pixelcontrast import Segmentor
 
 segmentor = Segmentor.from_pretrained("PATH/OR/HUB-ID")  # in eval mode
-output = segmentor(image)  # float32 [batch, 3, height, width], normalised as below
+output = segmentor(image)  # float32 [batch, {channels}, height, width], normalised as below
 classes = output.logits.argmax(1)  # at the head's stride; resize the logits first for the image's own size
 ```
 
-Images are RGB on a scale of 0 to 1, normalised with mean {mean} and standard deviation {std}.
+Images are {images}, normalised with mean {mean} and standard deviation {std}.
 The weights hold the deployed network alone: neither the projection nor the memory of a contrast training.
 
 | id | class | colour |
@@ -58,6 +59,7 @@ class SavedModel:
         palette: A colour a class, or none.
         mean: Per channel, that images are normalised with.
         std: The same for the standard deviation.
+        rgb: Whether images are RGB of 8 bits, rather than bands in the units of their files.
     """
 
     __pydantic_config__ = {"extra": "forbid"}
@@ -66,8 +68,9 @@ class SavedModel:
     num_classes: int
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rgb: bool = True
 
     def __post_init__(self) -> None:
         for name, given in (("class_names", self.class_names), ("palette", self.palette)):
@@ -75,6 +78,9 @@ class SavedModel:
                 raise ValueError(f"expected {self.num_classes} {name} or none, got {len(given)}")
         if self.num_classes < 1 or not all(value > 0 for value in self.std):
             raise ValueError("num_classes and std must be positive")
+        bands = (3, 3) if self.rgb else (1, _MOST_BANDS)
+        if len(self.mean) != len(self.std) or not bands[0] <= len(self.mean) <= bands[1]:
+            raise ValueError(f"expected a mean and a std a band, {bands[0]} to {bands[1]} of them")
         if not all(0 <= value <= 255 for color in self.palette for value in color):
             raise ValueError("colours are numbers from 0 to 255")
         # Where training took its first weights from is of no use to the weights that came out, and may be a path; how
@@ -173,6 +179,8 @@ def _card(saved: SavedModel) -> str:
         backbone=model.backbone,
         head=model.head.name,
         version=__version__,
+        channels=len(saved.mean),
+        images="RGB on a scale of 0 to 1" if saved.rgb else "bands in the units of their files (8 bits: 0 to 1)",
         mean=saved.mean,
         std=saved.std,
         classes="\n".join(rows),

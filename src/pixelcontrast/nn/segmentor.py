@@ -16,7 +16,7 @@ from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.saving import SavedModel, read_model, write_model
 from pixelcontrast.nn.weights import load_weights
 from pixelcontrast.ops.resize import crop, num_cells, pad_to_multiple
-from pixelcontrast.types import SegmentationOutput
+from pixelcontrast.types import BandStatistics, SegmentationOutput
 
 AUXILIARY_DROPOUT = 0.1
 
@@ -31,12 +31,14 @@ class Segmentor(nn.Module):
     Args:
         model: Backbone and head.
         num_classes: Channels of the logits; at least 1.
+        bands: Statistics of images that are not RGB of 8 bits, one number a band; None for RGB.
         class_names: One a class, or none.
         palette: A colour (red, green, blue; 0 to 255) a class, or none.
 
     Attributes:
         options: The `model` it was built from.
-        mean: Per channel, that images are normalised with, on a scale of 0 to 1.
+        bands: As given.
+        mean: Per channel, that images are normalised with, on a scale of 0 to 1; those of `bands` in their units.
         std: The same for the standard deviation.
         feature_channels: Of the map that contrast attaches to.
 
@@ -50,6 +52,7 @@ class Segmentor(nn.Module):
         model: ModelOptions,
         num_classes: int,
         *,
+        bands: BandStatistics | None = None,
         class_names: Sequence[str] = (),
         palette: Sequence[tuple[int, int, int]] = (),
     ) -> None:
@@ -57,7 +60,13 @@ class Segmentor(nn.Module):
         _check_classes(num_classes, class_names, palette)
         self.options, self.num_classes = model, num_classes
         self.class_names, self.palette = tuple(class_names), tuple(palette)
-        self.backbone = Backbone(model.backbone, pretrained=model.pretrained, output_stride=model.output_stride)
+        self.bands, self.in_channels = bands, 3 if bands is None else len(bands.mean)
+        self.backbone = Backbone(
+            model.backbone,
+            pretrained=model.pretrained,
+            output_stride=model.output_stride,
+            in_channels=self.in_channels,
+        )
         if model.hrnet_fuse == "bilinear":
             self.backbone.fuse_bilinearly()
         if model.gradient_checkpointing:
@@ -68,9 +77,9 @@ class Segmentor(nn.Module):
         self.auxiliary_head = _auxiliary_head(shapes, num_classes) if auxiliary else None
         chosen = model.contrast_map
         self.feature_channels = self.head.feature_channels if chosen is None else _map_channels(shapes, chosen)
-        self.mean, self.std = self.backbone.mean, self.backbone.std
+        self.mean, self.std = (self.backbone.mean, self.backbone.std) if bands is None else (bands.mean, bands.std)
 
-    def forward(self, image: Float[Tensor, "b 3 H W"]) -> SegmentationOutput:
+    def forward(self, image: Float[Tensor, "b bands H W"]) -> SegmentationOutput:
         """Return logits at the head's stride; auxiliary logits in training only.
 
         Args:
@@ -103,6 +112,7 @@ class Segmentor(nn.Module):
             palette=self.palette,
             mean=self.mean,
             std=self.std,
+            rgb=self.bands is None,
         )
         write_model(saved, self.state_dict(), Path(folder))
 
@@ -120,7 +130,10 @@ class Segmentor(nn.Module):
             RunError: If there is no such folder or repository, or its files do not belong together.
         """
         saved, state = read_model(source, revision=revision)
-        segmentor = cls(saved.model, saved.num_classes, class_names=saved.class_names, palette=saved.palette)
+        bands = None if saved.rgb else BandStatistics(saved.mean, saved.std)
+        segmentor = cls(
+            saved.model, saved.num_classes, bands=bands, class_names=saved.class_names, palette=saved.palette
+        )
         load_weights(segmentor, state, source=str(source))
         segmentor.mean, segmentor.std = saved.mean, saved.std
         return segmentor.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,7 @@ class SplitFacts:
 
     @cached_property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each band, in the units of the images; empty if bands differ or none is."""
+        """Mean and standard deviation of each band, as `BandStatistics` has them; empty if bands differ or none is."""
         if len({image.moments.shape for image in self.images}) != 1:
             return [], []
         number, total, squares = torch.stack([image.moments for image in self.images]).sum(0)
@@ -140,10 +141,11 @@ def gather(
 
 def _examine_all(dataset: SegmentationDataset, workers: int) -> Iterator[ImageFacts | DataError]:
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield from pool.map(partial(examine, dataset), range(len(dataset)))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for what is queued
+    with warnings.catch_warnings():  # decoding changes the filters, which threads share, for a moment
+        try:
+            yield from pool.map(partial(examine, dataset), range(len(dataset)))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for what is queued
 
 
 def _digest(image: Shaped[Tensor, "c H W"]) -> bytes:
@@ -154,5 +156,6 @@ def _digest(image: Shaped[Tensor, "c H W"]) -> bytes:
 
 def _moments(image: Shaped[Tensor, "c H W"]) -> Float[Tensor, "3 c"]:
     some = image[:, ::STATISTICS_STRIDE, ::STATISTICS_STRIDE].flatten(1).double()
+    some /= 255 if image.dtype == torch.uint8 else 1
     number = torch.full((len(some),), some.shape[1], dtype=torch.float64)
     return torch.stack([number, some.sum(1), some.square().sum(1)])

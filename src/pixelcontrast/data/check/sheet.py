@@ -11,6 +11,7 @@ from pixelcontrast.data.check.facts import SplitFacts
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
 from pixelcontrast.data.legend import INK, LINE, MARGIN, PAPER, font, legend
 from pixelcontrast.data.sources import SegmentationDataset
+from pixelcontrast.data.transforms import visible
 from pixelcontrast.types import Sample
 
 IMAGES_PER_SPLIT = 9
@@ -72,7 +73,7 @@ def _band(facts: SplitFacts, dataset: SegmentationDataset) -> Image.Image:
 
 def _tile(sample: Sample, space: LabelSpace) -> Image.Image:
     """An image, its labels, and its name."""
-    panels = [Image.fromarray(np.asarray(sample.image.permute(1, 2, 0)))]
+    panels = [Image.fromarray(np.asarray(visible(sample.image).permute(1, 2, 0)))]
     if sample.labels is not None:
         panels.append(Image.fromarray(np.asarray(space.colorize(sample.labels).permute(1, 2, 0))))
     for panel, kind in zip(panels, (Image.Resampling.LANCZOS, Image.Resampling.NEAREST), strict=False):

@@ -18,6 +18,7 @@ from pixelcontrast.data.sources import Found, Leftover, Pair, PairedFiles
 from pixelcontrast.data.text_files import name_below, read_text, read_yaml
 from pixelcontrast.errors import DataError
 from pixelcontrast.files import is_there
+from pixelcontrast.types import BandStatistics
 
 _HOW_CLASSES = (
     "expected a list of names (ids 0, 1, ...), or a mapping from name to id, "
@@ -31,9 +32,12 @@ class Folder(DataOptions):
 
     Layout: images/{train,val,test}/ and labels/{train,val,test}/ with files of equal stems, and classes.yaml.
 
-    Labels are PNGs of ids, grey or with a palette. classes.yaml is a list of names (ids 0, 1, ...), or maps names to
-    ids: masks of 0 and 255 are `{background: 0, thing: 255}`. An id without a name is an error, unless it is ignored.
-    A test split may go without labels.
+    Labels are PNGs (or TIFFs) of ids, grey or with a palette. classes.yaml is a list of names (ids 0, 1, ...), or maps
+    names to ids: masks of 0 and 255 are `{background: 0, thing: 255}`. An id without a name is an error, unless it is
+    ignored. A test split may go without labels.
+
+    Images are RGB of 8 bits, unless `mean` and `std` are stated: then all bands of a file are used, as many as there
+    are numbers, and the network takes as many. TIFFs of bands need the extra `tif`.
 
     Attributes:
         root: The folder; the paths in `pairs` are relative to it.
@@ -42,6 +46,9 @@ class Folder(DataOptions):
         ignore_ids: Ids in the files that mean no class.
         reduce_zero_label: Whether 0 in the files means no class and 1 is the first one, as in ADE20K: ids are lowered
             by one before `classes` is looked up.
+        mean: Of each band, for images that are not RGB of 8 bits: on a scale of 0 to 1 for files of 8 bits, in the
+            units of the files for 16 bits and floats. `pixelcontrast check` measures it.
+        std: The same for the standard deviation.
     """
 
     name: Literal["folder"] = "folder"
@@ -49,6 +56,19 @@ class Folder(DataOptions):
     classes: str | None = None
     ignore_ids: tuple[int, ...] = (IGNORE_INDEX,)
     reduce_zero_label: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("std: expected one number a band beside mean, or neither of them")
+        _ = self.bands
+
+    @property
+    def bands(self) -> BandStatistics | None:
+        """`mean` and `std`, where they are stated."""
+        return None if self.mean is None or self.std is None else BandStatistics(self.mean, self.std)
 
     @property
     def label_space(self) -> LabelSpace:
@@ -69,7 +89,7 @@ class Folder(DataOptions):
         path = self._classes_path()
         pairing = self._listed(split) if self.pairs is not None else self._lying(split)
         advice = f"Give it a class in {path}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]"
-        return Found(PairedFiles(pairing.pairs, space, IdFiles(table, advice)), pairing.leftovers)
+        return Found(PairedFiles(pairing.pairs, space, IdFiles(table, advice), self.bands), pairing.leftovers)
 
     def _lying(self, split: str) -> Pairing:
         images, labels = self.folder() / "images" / split, self.folder() / "labels" / split

@@ -1,0 +1,102 @@
+"""Reading files with care: again where a file system fails for a moment, none that would fill the memory.
+
+Whatever a decoder runs into is told as the file's own error.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from pixelcontrast.data.retrying import retried
+from pixelcontrast.errors import DataError, UnreadableFileError
+
+_MOST_PIXELS = 2 * 89_478_485  # where Pillow refuses
+_LIMIT_VARIABLE = "PIXELCONTRAST_MAX_PIXELS"
+
+Result = TypeVar("Result")
+
+
+def reading(read: Callable[[], Result], path: Path) -> Result:
+    """Call `read`, again where a file system fails for a moment; whatever it raises says that the file is unreadable.
+
+    Raises:
+        UnreadableFileError: Whatever the decoder raised.
+    """
+    try:
+        return retried(read, path)
+    except UnreadableFileError:
+        raise
+    except Exception as error:  # decoders raise whatever their parsers run into
+        raise UnreadableFileError(_why_unreadable(path, error), str(path)) from error
+
+
+def max_pixels() -> int:
+    """Most pixels that an image may declare: Pillow's limit, or what PIXELCONTRAST_MAX_PIXELS says.
+
+    Raises:
+        DataError: If that is no positive number.
+    """
+    wanted = os.environ.get(_LIMIT_VARIABLE, "")
+    if not wanted:
+        return _MOST_PIXELS
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise DataError(f"{_LIMIT_VARIABLE} must be a positive number of pixels, got '{wanted}'")
+    return int(wanted)
+
+
+def check_size(shape: tuple[int, ...], path: Path) -> None:
+    """Refuse what declares too many pixels, before any of them is decoded."""
+    if math.prod(shape) > max_pixels():
+        size = "x".join(map(str, shape))
+        raise UnreadableFileError(
+            f"{path}: expected at most {max_pixels()} pixels, got {size}: it may be made to fill the memory. If it is "
+            f"meant to be so large, set the environment variable {_LIMIT_VARIABLE}={math.prod(shape)}",
+            str(path),
+        )
+
+
+@contextmanager
+def pillow_takes(pixels: int) -> Iterator[None]:
+    """Let Pillow decode so many pixels; its own limit, which all users of Pillow share, is changed where need be only.
+
+    It refuses at twice the number that it is given.
+    """
+    if pixels <= _MOST_PIXELS:
+        yield
+        return
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file; it was there when the data set was opened, or its name in a list is wrong"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{path}: cannot be read: {error.strerror}"
+    size = _size_of(path)
+    if size == 0:
+        return f"{path}: expected an image, got an empty file; copy or download it again"
+    if isinstance(error, UnidentifiedImageError):
+        error = ValueError("not in a format that is known")
+    return (
+        f"{path}: expected an image (PNG, JPEG, WebP or TIFF), got {size} bytes that do not decode: "
+        f"{str(error) or type(error).__name__}. "
+        "The file is probably truncated or of another format; copy or download it again, or leave it out"
+    )
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,37 @@
+"""A network for images of other bands than RGB trains, is evaluated and drawn, and says what it takes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dataset_layouts import folder_bands
+from pixelcontrast import Segmentor
+from pixelcontrast.cli.app import app
+from pixelcontrast.nn.options import ModelOptions
+from pixelcontrast.recipe.root import Recipe
+from training_runs import metrics_of, run, shortened
+
+pytest.importorskip("tifffile")
+
+
+def test_bands_are_trained_on_and_evaluated(recipe: Recipe, tmp_path: Path) -> None:
+    data = folder_bands(tmp_path / "data").options
+    recipe = replace(
+        shortened(recipe, max_steps=2),
+        data=replace(data, batch_size=2, crop_size=(32, 32), workers=0),
+        model=ModelOptions(backbone="test_resnet", head=recipe.model.head),
+    )
+    scores, _ = run(recipe, tmp_path / "run")
+    assert scores.step == 2
+    assert "loss/contrast" in metrics_of(tmp_path / "run")[0]
+    assert len(list((tmp_path / "run" / "pictures").rglob("*.png"))) == 2
+    segmentor = Segmentor.from_pretrained(tmp_path / "run")
+    assert segmentor.bands == data.bands
+    assert segmentor.in_channels == 4
+
+    command = ["predict", str(tmp_path / "run"), str(tmp_path / "data" / "images" / "val"), "--output"]
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "predicted")], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "predicted" / "overlay").iterdir())) == 2
