@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help quickstart test test-slow lint types tests docs clean
+.PHONY: help quickstart test test-slow fuzz lint types tests docs lock audit clean
 
 help:
 	@echo "make quickstart   install, train the synthetic recipe with and without contrast, show both"
 	@echo "make test         lint, types, tests (under 15 minutes on 2 cores)"
 	@echo "make test-slow    the longer checks"
+	@echo "make fuzz         10,000 and more damaged recipes, images, labels, weights, configurations (a quarter of an hour)"
+	@echo "make lock         write the newest versions that fit into requirements.lock, with their hashes"
+	@echo "make audit        look the locked versions up among known vulnerabilities"
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +40,19 @@ tests: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m "slow and not compiled"
 	PIXELCONTRAST_CHECK_SHAPES=0 $(BIN)/python -m pytest -m "compiled and slow"
+
+# The law: an error that says what to do, or success; no other exception, no hang, no memory without bound.
+fuzz: $(VENV)/installed
+	PIXELCONTRAST_FUZZ=1 $(BIN)/python -m pytest -n 2 -q tests/fuzz
+
+lock: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -e '.[audit]'
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-annotate --quiet --upgrade \
+		--python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock
+
+audit: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -e '.[audit]'
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

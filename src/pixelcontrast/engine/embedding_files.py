@@ -5,7 +5,6 @@ Plain numpy arrays, read without pickle. All embeddings are unit vectors in floa
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +63,7 @@ class Arrays:
             missing = [each.name for each in fields(cls) if held[each.name] is None and "None" not in str(each.type)]
             if missing:
                 raise KeyError(", ".join(missing))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # numpy, zipfile and zlib each raise their own
             raise RunError(
                 f"{path}: expected a file that `pixelcontrast embed` wrote, got one that cannot be read as such "
                 f"({type(error).__name__}: {error}); write it again"

@@ -82,7 +82,7 @@ def drop_from(step: int, path: Path) -> None:
     """Take out of a file of lines by step what was written at `step` and later: a run that goes on writes it again."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text().splitlines() if _step(line) < step]
+    kept = [line for line in path.read_text(errors="replace").splitlines() if _step(line) < step]
     write_text(path, "".join(line + "\n" for line in kept))
 
 
@@ -91,5 +91,5 @@ def _step(line: str) -> float:
     try:
         values = json.loads(line)
         return float(values["step"]) - any(key.startswith("val/") for key in values)
-    except (ValueError, KeyError, TypeError):  # a line torn by a crash
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # a line torn by a crash
         return float("inf")

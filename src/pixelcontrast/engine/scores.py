@@ -127,9 +127,9 @@ class Scores:
             RunError: If the file is missing or holds something else.
         """
         try:
-            return TypeAdapter(cls).validate_json(path.read_text())
-        except OSError as error:
-            raise RunError(f"{path}: expected scores of an evaluation, got '{error.strerror}'") from error
+            return TypeAdapter(cls).validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: expected scores of an evaluation, got '{error}'") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "the file"
