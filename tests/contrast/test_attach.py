@@ -322,6 +322,28 @@ def test_candidates_are_printed_best_first(capsys: pytest.CaptureFixture[str]) -
     assert contrast(labels, model(images)) > 0
 
 
+class WithAuxiliaryHead(Network):
+    """A second classifier that runs last, and whose maps the logits are not made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary = nn.Sequential(nn.Conv2d(12, 20, 1), nn.ReLU(), nn.Conv2d(20, CLASSES, 1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = self.neck(self.stem(images))
+        return {"out": self.head(x), "aux": self.auxiliary(x)}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_maps_that_the_logits_are_made_of_come_first(frozen: bool) -> None:
+    model, (images, _) = WithAuxiliaryHead(), batch()
+    model.requires_grad_(not frozen)
+    found = find_candidates(model, images, num_classes=CLASSES)
+    assert found[0].tap.module == ("auxiliary.1" if frozen else "neck")  # of a frozen model there is no graph to ask
+    assert {"neck", "auxiliary.1"} <= {candidate.tap.module for candidate in found}
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_candidates_that_are_tokens_or_channels_last_say_so() -> None:
     tokens = find_candidates(Network(lambda x: x.flatten(2).mT), torch.randn(1, 3, 16, 24), num_classes=CLASSES)
     last = find_candidates(
@@ -333,7 +355,7 @@ def test_candidates_that_are_tokens_or_channels_last_say_so() -> None:
 
 def test_options_and_defaults_are_those_of_the_criterion() -> None:
     ours, defaults = signature(attach).parameters, ContrastOptions()
-    for name in vars(defaults):
+    for name in vars(defaults).keys() - {"extra_maps"}:  # of a recipe's backbone; here one names several modules
         assert ours[name].default == getattr(defaults, name), name
     assert not any(parameter.kind == parameter.VAR_KEYWORD for parameter in ours.values())
 

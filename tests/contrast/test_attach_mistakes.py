@@ -1,5 +1,6 @@
 """Wrong use of `attach` is caught at once, and the message says what to do."""
 
+import inspect
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 
 from attach_models import CLASSES, Network, batch
-from pixelcontrast import AttachedContrast, MemoryOptions, Tap, attach
+from pixelcontrast import AttachedContrast, MemoryOptions, PixelContrast, Tap, attach
 
 
 def attached(model: nn.Module, **options: Any) -> AttachedContrast:
@@ -172,3 +173,22 @@ def test_channels_that_are_not_as_stated() -> None:
     contrast = attached(model, in_channels=64)
     with pytest.raises(ValueError, match=r"in_channels"):
         contrast(labels, model(images))
+
+
+def test_logits_in_the_place_of_labels() -> None:
+    """torch's losses take logits first."""
+    model, (images, labels) = Network(), batch()
+    contrast = attached(model)
+    with pytest.raises((ValueError, TypeCheckError), match="labels come before logits, got labels of torch.float32"):
+        contrast(model(images), labels)
+    criterion = inspect.unwrap(PixelContrast.forward)  # run-time type checks would be first
+    with pytest.raises(ValueError, match="labels come before logits"):
+        criterion(PixelContrast(12, CLASSES), torch.zeros(2, 12, 4, 6), model(images), labels)
+
+
+def test_masks_whose_foreground_would_be_ignored() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attached(model, num_classes=2)
+    with pytest.warns(UserWarning, match=r"hold 0 and ignore_index=255, but no 1.*pass \(labels > 0\)"):
+        contrast((labels > 1).long() * 255, model(images)[:, :2])
+    contrast((labels > 1).long() * 255, model(images)[:, :2])  # told once

@@ -17,7 +17,7 @@ def test_the_criterion_takes_every_option_with_the_same_default() -> None:
     fields = {field.name: field.default for field in dataclasses.fields(ContrastOptions)}
     assert set(parameters) == {"in_channels", "num_classes", "seed", *CRITERION_OPTIONS}
     assert {name: parameters[name].default for name in CRITERION_OPTIONS} == {n: fields[n] for n in CRITERION_OPTIONS}
-    assert set(fields) - set(CRITERION_OPTIONS) == {"weight", "start_step", "ramp_steps"}
+    assert set(fields) - set(CRITERION_OPTIONS) == {"weight", "start_step", "ramp_steps", "extra_maps"}
 
 
 def test_keywords_and_options_make_the_same_criterion() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelcontrast.contrast.recording import describe, pick_tensor
+from pixelcontrast.contrast.recording import describe, entries_of, is_map, pick_tensor
 from pixelcontrast.contrast.taps import Layout, Tap, grids_of, unwrapped
 
 _PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # better attached to before them
@@ -24,19 +24,22 @@ class Candidate:
         shape: Of its output on the example.
         stride: Pixels of the image for one cell, in each dimension.
         order: When the module finished within the forward pass, from 0.
+        feeds_logits: Whether the logits are made of it, with gradients; an auxiliary head's maps are not such.
     """
 
     tap: Tap
     shape: tuple[int, ...]
     stride: tuple[float, ...]
     order: int
+    feeds_logits: bool
 
 
 def find_candidates(model: nn.Module, example: Any, *, num_classes: int) -> list[Candidate]:
-    """Find modules that contrast can attach to, best first, by one forward pass in eval mode without gradients.
+    """Find modules that contrast can attach to, best first, by one forward pass in eval mode.
 
-    Best is a map with more channels than classes at stride 4 to 8, where it is fine enough for small objects and not
-    costly, and of those the one nearest to the logits: the paper attaches to the features that the classifier reads.
+    Best is a map that the logits are made of, with more channels than classes, at stride 4 to 8, where it is fine
+    enough for small objects and not costly, and of those the one nearest to the logits: the paper attaches to the
+    features that the classifier reads.
 
     Args:
         model: Left as it was.
@@ -60,12 +63,12 @@ def find_candidates(model: nn.Module, example: Any, *, num_classes: int) -> list
         # a container returns the very tensor of its last part: one entry, under the shorter name
         outputs[id(tensor)] = (name, tensor, next(order))
 
-    _run(model, arguments, keywords, record)
-    found = [
-        candidate
-        for name, tensor, position in outputs.values()
-        if (candidate := _candidate(name, tensor, image, position)) is not None
-    ]
+    nodes = _graph_of(_logits(_run(model, arguments, keywords, record), num_classes))
+    found = []
+    for name, tensor, position in outputs.values():
+        feeds = not nodes or tensor.grad_fn in nodes
+        candidate = _candidate(name, tensor, image, position, feeds_logits=feeds)
+        found += [candidate] if candidate is not None else []
     if not found:
         raise ValueError(
             f"no module of the model returns a map of features for {describe(example)}; name one"
@@ -97,7 +100,7 @@ def best_candidate(model: nn.Module, example: Any, *, num_classes: int, most: in
     return found[0].tap
 
 
-def _run(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], record: Any) -> None:
+def _run(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], record: Any) -> Any:
     modes = {module: module.training for module in model.modules()}
     handles = [
         module.register_forward_hook(lambda _, inputs, output, name=name: record(name, output))
@@ -106,13 +109,33 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any],
     ]
     try:
         model.eval()
-        with torch.no_grad():
-            model(*arguments, **keywords)
+        with torch.enable_grad():  # the graph tells what the logits are made of
+            return model(*arguments, **keywords)
     finally:
         for handle in handles:
             handle.remove()
         for module, training in modes.items():
             module.training = training
+
+
+def _logits(output: Any, num_classes: int) -> Tensor | None:
+    """The first map of the output that has a channel for each class, or the first map; None without one."""
+    if isinstance(output, Tensor):
+        return output
+    maps = [value for _, value in entries_of(output) if is_map(value)]
+    return next((value for value in maps if value.shape[1] == num_classes), maps[0] if maps else None)
+
+
+def _graph_of(logits: Tensor | None) -> set[Any]:
+    """Every operation that the logits are made by; empty where it cannot be told, as for a frozen model."""
+    nodes: set[Any] = set()
+    waiting = [] if logits is None or logits.grad_fn is None else [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node not in nodes:
+            nodes.add(node)
+            waiting += [before for before, _ in node.next_functions if before is not None]
+    return nodes
 
 
 def _call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -128,7 +151,9 @@ def _image_size(values: list[Any]) -> tuple[int, ...]:
     raise ValueError("example must hold an image [b c *image] of floating point, got none; pass a batch as in training")
 
 
-def _candidate(name: str, features: Tensor, image: tuple[int, ...], order: int) -> Candidate | None:
+def _candidate(
+    name: str, features: Tensor, image: tuple[int, ...], order: int, *, feeds_logits: bool
+) -> Candidate | None:
     """Read the output in the way that keeps the image's proportions best; None where no way does."""
     ways = []
     for layout, grid in _readings(features, image):
@@ -139,7 +164,7 @@ def _candidate(name: str, features: Tensor, image: tuple[int, ...], order: int) 
         return None
     _, layout, grid, stride = min(ways, key=lambda way: way[0])
     tap = Tap(module=name, layout=layout, grid=grid if layout == "tokens" else None)
-    return Candidate(tap=tap, shape=tuple(features.shape), stride=stride, order=order)
+    return Candidate(tap=tap, shape=tuple(features.shape), stride=stride, order=order, feeds_logits=feeds_logits)
 
 
 def _readings(features: Tensor, image: tuple[int, ...]) -> Iterator[tuple[Layout, tuple[int, ...]]]:
@@ -151,8 +176,8 @@ def _readings(features: Tensor, image: tuple[int, ...]) -> Iterator[tuple[Layout
             yield "tokens", grid
 
 
-def _rank(candidate: Candidate, num_classes: int) -> tuple[bool, int, int]:
+def _rank(candidate: Candidate, num_classes: int) -> tuple[bool, bool, int, int]:
     channels = candidate.shape[1 if candidate.tap.layout == "auto" else -1]
     finest = min(candidate.stride)
     distance = 0 if 4 <= finest <= 8 else 1 if finest <= 16 else 2
-    return channels <= num_classes, distance, -candidate.order
+    return not candidate.feeds_logits, channels <= num_classes, distance, -candidate.order

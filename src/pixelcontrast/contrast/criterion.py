@@ -12,6 +12,7 @@ from pixelcontrast.contrast import ranks
 from pixelcontrast.contrast.memory import MemoryBank, pixel_rows
 from pixelcontrast.contrast.options import CRITERION_OPTIONS, ContrastOptions, MemoryOptions, Projection
 from pixelcontrast.contrast.statistics import StepRecord, effective_rank, is_collapsed, step_statistics
+from pixelcontrast.contrast.targets import check_order, warn_of_lost_foreground
 from pixelcontrast.nn.projection import ProjectionHead
 from pixelcontrast.ops.contrast import contrast_key_sets
 from pixelcontrast.ops.hashing import mix, step_key
@@ -294,6 +295,7 @@ class PixelContrast(nn.Module):
         memory.store(means, PixelSet(rows, drawn.where(rank < memory.pixels_per_region, -1)))
 
     def _check(self, features: Tensor, labels: Tensor, logits: Tensor) -> None:
+        check_order(labels, logits)
         if features.shape[1] != self.in_channels:
             raise ValueError(
                 f"features must be [b, {self.in_channels}, *grid], got {list(features.shape)};"
@@ -326,6 +328,8 @@ def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, 
             f"labels must be 0..{num_classes - 1} or ignore_index={ignore_index}, got the ids {found};"
             " map them to classes or to ignore_index, or pass the right num_classes or ignore_index"
         )
+    if num_classes == 2:
+        warn_of_lost_foreground(torch.unique(labels).tolist(), ignore_index=ignore_index, stacklevel=4)
 
 
 def _check_sizes(in_channels: int, num_classes: int) -> None:

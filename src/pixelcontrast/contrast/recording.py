@@ -128,7 +128,7 @@ def pick_tensor(output: Any, pick: Pick | None, name: str) -> Tensor:
         return _entry(output, pick, name)
     if isinstance(output, Tensor):
         return output
-    found = [key for key, value in _entries(output) if _is_map(value)]
+    found = [key for key, value in entries_of(output) if is_map(value)]
     if len(found) == 1:
         return _entry(output, found[0], name)
     raise ValueError(
@@ -141,14 +141,14 @@ def describe(output: Any) -> str:
     """Type and shapes of what a module returns, for messages."""
     if isinstance(output, Tensor):
         return f"a tensor {list(output.shape)}"
-    entries = [f"{key!r}: {_shape(value)}" for key, value in _entries(output)]
+    entries = [f"{key!r}: {_shape(value)}" for key, value in entries_of(output)]
     return f"a {type(output).__name__}" + (" of " + ", ".join(entries) if entries else "")
 
 
 def _entry(output: Any, pick: Pick, name: str) -> Tensor:
     chosen = output
     for key in pick if isinstance(pick, tuple) else (pick,):
-        entries = dict(_entries(chosen))
+        entries = dict(entries_of(chosen))
         size = len(entries)
         if isinstance(key, int) and isinstance(chosen, Mapping) and -size <= key < size:
             key = list(entries)[key]
@@ -164,7 +164,8 @@ def _entry(output: Any, pick: Pick, name: str) -> Tensor:
     return chosen
 
 
-def _entries(output: Any) -> list[tuple[int | str, Any]]:
+def entries_of(output: Any) -> list[tuple[int | str, Any]]:
+    """What a mapping or a sequence holds, with its keys or indices; nothing of anything else."""
     if isinstance(output, Mapping):
         return list(output.items())
     if isinstance(output, Sequence) and not isinstance(output, str):
@@ -172,7 +173,8 @@ def _entries(output: Any) -> list[tuple[int | str, Any]]:
     return []
 
 
-def _is_map(value: Any) -> bool:
+def is_map(value: Any) -> bool:
+    """Whether a value can be a map of features or a sequence of them: floating point, three dimensions or more."""
     return isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3
 
 

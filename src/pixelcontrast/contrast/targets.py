@@ -6,6 +6,7 @@ The loss (Wang et al., ICCV 2021, Eq. 3) asks of every pixel which one class it 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,7 @@ def one_class_a_pixel(
 
 def check_form(labels: Tensor, logits: Tensor, *, num_classes: int, multi_label: bool) -> None:
     """Raise ValueError where labels and logits do not have the form that `one_class_a_pixel` takes."""
+    check_order(labels, logits)
     if logits.ndim < 3 or logits.shape[1] != num_classes:
         raise ValueError(
             f"logits must be [b, {num_classes}, *grid], got {list(logits.shape)}; attach with num_classes= the number"
@@ -82,6 +84,15 @@ def check_form(labels: Tensor, logits: Tensor, *, num_classes: int, multi_label:
         )
 
 
+def check_order(labels: Tensor, logits: Tensor) -> None:
+    """Raise ValueError where labels and logits were given in each other's place, as torch's losses take them."""
+    if labels.is_floating_point() and not logits.is_floating_point():
+        raise ValueError(
+            f"labels come before logits, got labels of {labels.dtype} {list(labels.shape)} and logits of"
+            f" {logits.dtype} {list(logits.shape)}; swap them"
+        )
+
+
 def check_sigmoid_labels(labels: Tensor, *, ignore_index: int) -> None:
     """Raise ValueError if labels of a sigmoid's task are anything but 0, 1 and `ignore_index`; waits for the device."""
     ids = torch.unique(labels.double()).tolist()
@@ -96,11 +107,16 @@ def check_sigmoid_labels(labels: Tensor, *, ignore_index: int) -> None:
             f"labels must be 0, 1 or ignore_index={ignore_index}, got {stray[0]:g}; map them, as in (labels > 0), or"
             " pass the right ignore_index"
         )
+    warn_of_lost_foreground(ids, ignore_index=ignore_index, stacklevel=5)
+
+
+def warn_of_lost_foreground(ids: Collection[float], *, ignore_index: int, stacklevel: int) -> None:
+    """Warn where the ids of a batch of masks look as if foreground were written with the number that is ignored."""
     if ignore_index in ids and 1 not in ids and 0 in ids:
         warnings.warn(
             f"the labels of this batch hold 0 and ignore_index={ignore_index}, but no 1; if {ignore_index} means"
             " foreground in your masks, pass (labels > 0) and another ignore_index",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 
