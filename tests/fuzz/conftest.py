@@ -15,7 +15,7 @@ _ROOM = 6 << 30  # bytes that a case may ask for beyond what the process has
 # A case that takes longer than the deadline hangs, for all that a user can tell.
 settings.register_profile(
     "fuzz",
-    max_examples=1000 if FUZZ else 15,
+    max_examples=600 if FUZZ else 15,
     deadline=timedelta(seconds=20),
     derandomize=not FUZZ,
     database=None,

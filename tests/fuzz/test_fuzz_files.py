@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from pixelcontrast.data.decoding import read_image, read_labels
+from pixelcontrast.data.tiff import read_tiff
 from pixelcontrast.engine.checkpoints import WholeCheckpointIO
 from pixelcontrast.engine.embedding_files import PixelEmbeddings
 from pixelcontrast.engine.replay import load_replay
@@ -43,6 +44,7 @@ PICTURES = [
     picture("RGB", "JPEG", progressive=True), picture("RGB", "WEBP"), picture("RGBA", "WEBP", lossless=True),
     picture("RGB", "BMP"), picture("P", "GIF"), picture("RGB", "TIFF", compression="tiff_lzw"), picture("L", "TIFF"),
 ]  # fmt: skip
+TIFFS = [picture("RGB", "TIFF"), picture("I;16", "TIFF"), picture("RGB", "TIFF", compression="tiff_adobe_deflate")]
 
 
 def matrix(**options: object) -> bytes:
@@ -82,11 +84,19 @@ def read(content: bytes, name: str, reader: Callable[[Path], object]) -> None:
         reader(path)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("reader", [read_image, read_labels])
 @fuzz
 @given(content=st.sampled_from(PICTURES).flatmap(damaged) | st.binary(max_size=300))
-def test_images_and_labels(reader: Callable[[Path], object], content: bytes) -> None:
-    read(content, "x.png", reader)
+def test_images_and_labels(reader: Callable[[Path], object], suffix: str, content: bytes) -> None:
+    read(content, f"x{suffix}", reader)
+
+
+@fuzz
+@given(st.sampled_from(TIFFS).flatmap(damaged) | st.binary(max_size=300))
+def test_bands(content: bytes) -> None:
+    pytest.importorskip("tifffile")
+    read(content, "x.tif", read_tiff)
 
 
 @fuzz

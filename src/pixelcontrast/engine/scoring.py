@@ -112,7 +112,7 @@ def read_counts(path: Path) -> tuple[tuple[str, ...], Int[Tensor, "n 3 k"]]:
         RunError: If the file is missing or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             counts = np.stack([held[key].astype(np.int64) for key in ("intersection", "labelled", "predicted")], axis=1)
             return tuple(map(str, held["names"])), torch.from_numpy(counts)
     except Exception as error:  # numpy, zipfile and zlib each raise their own
