@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pixelcontrast.data import Ade20k, Camvid, Cityscapes, CocoStuff, DataOptions, Folder, PascalContext, Synthetic
+from pixelcontrast.data import Ade20k, Camvid, Cityscapes, CocoStuff, DataOptions, Folder, Hub, PascalContext, Synthetic
 from pixelcontrast.data.datasets import synthetic
 from pixelcontrast.data.label_tables import PASCAL_CONTEXT, PASCAL_CONTEXT_AUTHORS_ORDER, PASCAL_CONTEXT_NUMBERS
 
@@ -313,12 +314,56 @@ def folder_bands(root: Path) -> Layout:
     return layout
 
 
+def encoded(array: np.ndarray) -> bytes:
+    """A PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_parquet(path: Path, rows: list[dict[str, object]], *, block: int) -> None:
+    """Write rows as the hub does: images as their bytes and a name, in blocks of so many rows."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), path, row_group_size=block)
+
+
+def hub(root: Path) -> Layout:
+    """Parquet files by split; test has no labels."""
+    datasets = pytest.importorskip("datasets")
+    datasets.config.HF_DATASETS_CACHE = root.with_name(f"{root.name}-cache")
+    datasets.disable_progress_bars()
+    layout = Layout(Hub(root=str(root)))
+    root.mkdir(exist_ok=True)
+    (root / "id2label.json").write_text(json.dumps({"0": "soil", "2": "weed", "1": "crop"}))
+    for split, file, count in (("train", "train", 5), ("val", "validation", 2), ("test", "test", 1)):
+        rows: list[dict[str, object]] = []
+        for index in range(count):
+            ids = blocks(index, 3)
+            image = {"bytes": encoded(noise((split, index))), "path": f"{index}.png"}
+            rows.append({"image": image, "other": index})
+            if split != "test":
+                rows[-1]["label"] = {"bytes": encoded(ids), "path": f"{index}.png"}
+            layout.expected.setdefault(split, {})[f"{index:06d}"] = None if split == "test" else ids
+        write_parquet(root / "data" / f"{file}-00000-of-00001.parquet", rows, block=2)
+    return layout
+
+
+def hub_streamed(root: Path) -> Layout:
+    """The same, read where it lies; a stream needs the column of labels."""
+    layout = hub(root)
+    (root / "data" / "test-00000-of-00001.parquet").unlink()
+    del layout.expected["test"]
+    return replace(layout, options=replace(layout.options, streaming=True))  # type: ignore[call-arg]
+
+
 BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
     Ade20k: ade20k,
     Camvid: camvid,
     Cityscapes: cityscapes,
     CocoStuff: coco_stuff,
     Folder: folder,
+    Hub: hub,
     PascalContext: pascal_context,
     Synthetic: drawn,
 }
@@ -328,6 +373,7 @@ OTHER_LAYOUTS = (
     coco_stuff_10k,
     folder_bands,
     folder_listed,
+    hub_streamed,
     pascal_context_authors,
     pascal_context_merged,
 )

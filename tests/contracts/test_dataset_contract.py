@@ -136,6 +136,8 @@ def test_missing_labels_are_found_at_opening(layout: Layout) -> None:
 
 
 def test_truncated_image_is_named_when_read(layout: Layout) -> None:
+    if not layout.images:
+        pytest.skip("all images lie in one file")
     (split, name), path = next(iter(layout.images.items()))
     dataset = layout.options.open(split)
     index = next(i for i in range(len(dataset)) if dataset[i].name == name)

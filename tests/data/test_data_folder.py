@@ -142,3 +142,30 @@ def test_label_space_refuses_what_cannot_be() -> None:
         LabelSpace(("a", "a"), ((0, 0, 0), (1, 1, 1)))
     with pytest.raises(ValueError, match="one colour a class: 2 names, 1 colours"):
         LabelSpace(("a", "b"), ((0, 0, 0),))
+
+
+def test_labels_may_be_drawn_in_colours(options: Folder) -> None:
+    before = labels_of(options)
+    write_classes(options, "soil: {id: 0, color: [120, 90, 60]}\ncrop: {id: 1, color: [0, 200, 0]}\nweed: {id: 2}\n")
+    drawn = np.array([[120, 90, 60], [0, 200, 0], [7, 7, 7], *[[0, 0, 0]] * 253], np.uint8)
+    path = options.folder() / "labels" / "train" / "train-0.png"
+    save(drawn[before.numpy()], path)
+    colored = replace(options, label_colors=True)
+    assert torch.equal(labels_of(colored), before)
+    save(np.full((24, 32, 3), 9, np.uint8), path)
+    with pytest.raises(
+        DataError, match=r"train-0.png: colour \(9, 9, 9\) at row 0, column 0 .*the colours in .*classes"
+    ):
+        labels_of(colored)
+
+
+def test_classes_may_be_the_hubs(options: Folder) -> None:
+    before = labels_of(options)
+    (options.folder() / "id2label.json").write_text('{"0": "soil", "2": "weed", "1": "crop"}')
+    other = replace(options, classes="id2label.json")
+    assert other.label_space.names == ("soil", "crop", "weed")
+    assert torch.equal(labels_of(other), before)
+    for text in ('{"0": "soil", "1": "soil"}', "[1]", '{"a": "soil"}', "{"):
+        (options.folder() / "id2label.json").write_text(text)
+        with pytest.raises(DataError, match=r"id2label.json: expected"):
+            other.open("train")

@@ -8,6 +8,7 @@ from pixelcontrast.data.datasets import (
     CocoStuff,
     DataSet,
     Folder,
+    Hub,
     PascalContext,
     Synthetic,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "DataSet",
     "EvaluationSample",
     "Folder",
+    "Hub",
     "LabelSpace",
     "PascalContext",
     "SegmentationDataset",

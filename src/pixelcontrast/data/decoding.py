@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelcontrast.data import tiff
-from pixelcontrast.data.reading import check_size, max_pixels, pillow_takes, reading
+from pixelcontrast.data.reading import File, check_size, max_pixels, opened, path_of, pillow_takes, reading
 from pixelcontrast.errors import DataError, LabelFormError, UnreadableFileError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -30,14 +30,15 @@ _ID_MODES = ("1", "L", "P", "I", "I;16", "LA")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
-def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
+def read_image(file: File) -> UInt8[Tensor, "3 H W"]:
     """Read an image as RGB: grey is repeated, alpha dropped, a PNG's 16 bits scaled to 8 (65535 becomes 255).
 
     Raises:
         UnreadableFileError: If the file is missing, truncated or no image, or a TIFF of other than 8 bits or RGB.
     """
+    path = path_of(file)
     try:
-        image = decode(path)
+        image = decode(file)
     except UnreadableFileError as error:
         raise _needs_statistics(path) or error from error
     if max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))) > 8:  # of a TIFF, whose range nobody knows
@@ -49,7 +50,7 @@ def read_image(path: Path) -> UInt8[Tensor, "3 H W"]:
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
-def read_labels(path: Path) -> Integer[Tensor, "H W"]:
+def read_labels(file: File) -> Integer[Tensor, "H W"]:
     """Read label ids as they are stored, in grey or palette PNGs of 1 to 16 bits; a palette gives ids, not its colours.
 
     A MATLAB file is read as COCO-Stuff's 10k release stores labels, in its matrix S.
@@ -61,9 +62,10 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
         UnreadableFileError: If the file is missing, truncated or no image.
         LabelFormError: If it holds colours.
     """
-    if path.suffix == ".mat":
+    path = path_of(file)
+    if isinstance(file, Path) and path.suffix == ".mat":
         return _read_matrix(path)
-    image = decode(path)
+    image = decode(file)
     if image.mode not in _ID_MODES:
         raise LabelFormError(
             f"{path}: expected one label id a pixel (a grey or palette PNG), got {len(image.getbands())} channels of "
@@ -75,7 +77,7 @@ def read_labels(path: Path) -> Integer[Tensor, "H W"]:
     if image.mode in ("I", "I;16"):
         return torch.from_numpy(np.asarray(image).astype(np.int32))
     ids = torch.from_numpy(np.array(image, dtype=np.uint8))
-    depth = reading(lambda: _grey_bits(path), path)
+    depth = reading(lambda: _grey_bits(file), file)
     # Decoders stretch grey of 2 and 4 bits to 0..255; ids must come back as they were.
     return ids // (255 // (2**depth - 1)) if depth in (2, 4) else ids
 
@@ -108,7 +110,7 @@ def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
     return torch.from_numpy(matrix)
 
 
-def decode(path: Path) -> Image.Image:
+def decode(file: File) -> Image.Image:
     """Open and decode a file with Pillow.
 
     Raises:
@@ -118,12 +120,12 @@ def decode(path: Path) -> Image.Image:
     def read() -> Image.Image:
         with warnings.catch_warnings(), pillow_takes(max_pixels()):
             warnings.simplefilter("ignore")  # about odd metadata, which does not concern pixels
-            with Image.open(path, formats=_FORMATS) as image:
-                check_size((image.height, image.width), path)
+            with opened(file) as stream, Image.open(stream, formats=_FORMATS) as image:
+                check_size((image.height, image.width), path_of(file))
                 image.load()
                 return image
 
-    return reading(read, path)
+    return reading(read, file)
 
 
 def _needs_statistics(path: Path) -> UnreadableFileError | None:
@@ -141,10 +143,10 @@ def _needs_statistics(path: Path) -> UnreadableFileError | None:
     )
 
 
-def _grey_bits(path: Path) -> int | None:
+def _grey_bits(file: File) -> int | None:
     """Bits a pixel of a grey PNG, from its header; None for any other file."""
-    with path.open("rb") as file:
-        head = file.read(26)
+    with opened(file) as stream:
+        head = stream.read(26)
     if len(head) < 26 or not head.startswith(_PNG_SIGNATURE) or head[25] != _GRAY:
         return None
     return head[24]

@@ -5,10 +5,12 @@ Whatever a decoder runs into is told as the file's own error.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,18 +25,44 @@ _LIMIT_VARIABLE = "PIXELCONTRAST_MAX_PIXELS"
 Result = TypeVar("Result")
 
 
-def reading(read: Callable[[], Result], path: Path) -> Result:
+@dataclass(frozen=True)
+class Encoded:
+    """A file that lies inside another, such as a row of parquet.
+
+    Attributes:
+        path: What messages call it.
+        data: Its bytes.
+    """
+
+    path: Path
+    data: bytes = field(repr=False)
+
+
+File = Path | Encoded
+
+
+def path_of(file: File) -> Path:
+    """Where a file lies, or what it is called."""
+    return file if isinstance(file, Path) else file.path
+
+
+def opened(file: File) -> io.BufferedReader | io.BytesIO:
+    """The file, open for reading."""
+    return file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data)
+
+
+def reading(read: Callable[[], Result], file: File) -> Result:
     """Call `read`, again where a file system fails for a moment; whatever it raises says that the file is unreadable.
 
     Raises:
         UnreadableFileError: Whatever the decoder raised.
     """
     try:
-        return retried(read, path)
+        return retried(read, path_of(file))
     except UnreadableFileError:
         raise
     except Exception as error:  # decoders raise whatever their parsers run into
-        raise UnreadableFileError(_why_unreadable(path, error), str(path)) from error
+        raise UnreadableFileError(_why_unreadable(file, error), str(path_of(file))) from error
 
 
 def max_pixels() -> int:
@@ -78,12 +106,13 @@ def pillow_takes(pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = usual
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _why_unreadable(file: File, error: Exception) -> str:
+    path = path_of(file)
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file; it was there when the data set was opened, or its name in a list is wrong"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{path}: cannot be read: {error.strerror}"
-    size = _size_of(path)
+    size = _size_of(file)
     if size == 0:
         return f"{path}: expected an image, got an empty file; copy or download it again"
     if isinstance(error, UnidentifiedImageError):
@@ -95,8 +124,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     )
 
 
-def _size_of(path: Path) -> int | None:
+def _size_of(file: File) -> int | None:
     try:
-        return path.stat().st_size
+        return file.stat().st_size if isinstance(file, Path) else len(file.data)
     except OSError:
         return None

@@ -96,7 +96,7 @@ class PairedFiles:
         if pair.labels is None:
             return Sample(image, None, pair.name)
         raw = self.label_files.read(pair.labels, pair.name)
-        check_same_size(image, raw, pair)
+        check_same_size(image, raw, labels=pair.labels, image_file=pair.image)
         return Sample(image, self.label_files.classes_of(raw, pair.labels), pair.name)
 
 
@@ -122,16 +122,18 @@ class Cached:
         return self._samples[index]
 
 
-def check_same_size(image: Real[Tensor, "c H W"], labels: Integer[Tensor, "h w"], pair: Pair) -> None:
+def check_same_size(
+    image: Real[Tensor, "c H W"], raw: Integer[Tensor, "h w"], *, labels: Path, image_file: Path
+) -> None:
     """Refuse labels of another size than their image.
 
     Raises:
         LabelFormError: With both files and sizes.
     """
-    if image.shape[1:] != labels.shape:
-        (height, width), (rows, columns) = image.shape[1:], labels.shape
+    if image.shape[1:] != raw.shape:
+        (height, width), (rows, columns) = image.shape[1:], raw.shape
         raise LabelFormError(
-            f"{pair.labels}: expected labels of {height}x{width} (height x width) as {pair.image} has, got "
+            f"{labels}: expected labels of {height}x{width} (height x width) as {image_file} has, got "
             f"{rows}x{columns}; export the labels at the image's size (resize by nearest neighbour, never bilinearly)",
-            str(pair.labels),
+            str(labels),
         )

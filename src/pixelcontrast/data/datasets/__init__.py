@@ -5,10 +5,11 @@ from pixelcontrast.data.datasets.camvid import Camvid
 from pixelcontrast.data.datasets.cityscapes import Cityscapes
 from pixelcontrast.data.datasets.coco_stuff import CocoStuff
 from pixelcontrast.data.datasets.folder import Folder
+from pixelcontrast.data.datasets.hub import Hub
 from pixelcontrast.data.datasets.pascal_context import PascalContext
 from pixelcontrast.data.datasets.synthetic import Synthetic
 
 # The registry: a new data set is a file and its name here. `name` tells them apart in a recipe.
-DataSet = Synthetic | Camvid | Cityscapes | PascalContext | CocoStuff | Ade20k | Folder
+DataSet = Synthetic | Camvid | Cityscapes | PascalContext | CocoStuff | Ade20k | Folder | Hub
 
-__all__ = ["Ade20k", "Camvid", "Cityscapes", "CocoStuff", "DataSet", "Folder", "PascalContext", "Synthetic"]
+__all__ = ["Ade20k", "Camvid", "Cityscapes", "CocoStuff", "DataSet", "Folder", "Hub", "PascalContext", "Synthetic"]

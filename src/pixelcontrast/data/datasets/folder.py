@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelcontrast.data.label_files import IdFiles
-from pixelcontrast.data.label_tables import spread_colors
-from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
+from pixelcontrast.data.class_files import id_files, read_classes
+from pixelcontrast.data.label_files import ColorFiles, LabelFiles
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import Pairing, check_names_differ, files_by_stem, pair_by_stem
 from pixelcontrast.data.sources import Found, Leftover, Pair, PairedFiles
-from pixelcontrast.data.text_files import name_below, read_text, read_yaml
+from pixelcontrast.data.text_files import name_below, read_text
 from pixelcontrast.errors import DataError
 from pixelcontrast.files import is_there
 from pixelcontrast.types import BandStatistics
-
-_HOW_CLASSES = (
-    "expected a list of names (ids 0, 1, ...), or a mapping from name to id, "
-    "or from name to {id: 3, color: [255, 0, 0]}"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +36,12 @@ class Folder(DataOptions):
     Attributes:
         root: The folder; the paths in `pairs` are relative to it.
         pairs: A .csv with the columns image, labels and split, or a .jsonl with these keys, instead of the two folders.
-        classes: The YAML file of classes; by default classes.yaml in `root`.
+        classes: The file of classes, YAML or the hub's id2label.json; by default classes.yaml in `root`.
         ignore_ids: Ids in the files that mean no class.
         reduce_zero_label: Whether 0 in the files means no class and 1 is the first one, as in ADE20K: ids are lowered
             by one before `classes` is looked up.
+        label_colors: Whether labels are drawings in the colours that `classes` gives, rather than ids; black is
+            ignored unless it is a class's.
         mean: Of each band, for images that are not RGB of 8 bits: on a scale of 0 to 1 for files of 8 bits, in the
             units of the files for 16 bits and floats. `pixelcontrast check` measures it.
         std: The same for the standard deviation.
@@ -56,6 +52,7 @@ class Folder(DataOptions):
     classes: str | None = None
     ignore_ids: tuple[int, ...] = (IGNORE_INDEX,)
     reduce_zero_label: bool = False
+    label_colors: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -77,19 +74,20 @@ class Folder(DataOptions):
         Raises:
             DataError: If there is no such file, or it holds something else.
         """
-        return self._read_classes()[0]
+        return read_classes(self._classes_path())[0]
 
     def find(self, split: str) -> Found:
         """Pair the files of a split."""
-        space, ids = self._read_classes()
-        shift = int(self.reduce_zero_label)
-        ignored = {*self.ignore_ids} - ({*ids} if not shift else set())
-        raw = dict.fromkeys(ignored | ({0} if shift else set()), IGNORE_INDEX)
-        table = raw_id_table(raw | {number + shift: label for label, number in enumerate(ids)})
         path = self._classes_path()
+        space, ids = read_classes(path)
+        labels: LabelFiles
+        if self.label_colors:
+            drawn = {(0, 0, 0): IGNORE_INDEX} | {color: label for label, color in enumerate(space.palette)}
+            labels = ColorFiles(drawn, f"expected the colours in {path}, or black, which is ignored; is it a JPEG?")
+        else:
+            labels = id_files(ids, ignore_ids=self.ignore_ids, reduce_zero_label=self.reduce_zero_label, classes=path)
         pairing = self._listed(split) if self.pairs is not None else self._lying(split)
-        advice = f"Give it a class in {path}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]"
-        return Found(PairedFiles(pairing.pairs, space, IdFiles(table, advice), self.bands), pairing.leftovers)
+        return Found(PairedFiles(pairing.pairs, space, labels, self.bands), pairing.leftovers)
 
     def _lying(self, split: str) -> Pairing:
         images, labels = self.folder() / "images" / split, self.folder() / "labels" / split
@@ -123,31 +121,6 @@ class Folder(DataOptions):
 
     def _classes_path(self) -> Path:
         return self.folder() / (self.classes or "classes.yaml")
-
-    def _read_classes(self) -> tuple[LabelSpace, list[int]]:
-        """The label space, and the id in the files of each class."""
-        path = self._classes_path()
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; {_HOW_CLASSES}. Write one, or set data.classes=PATH")
-        try:
-            return _classes_of(read_yaml(path))
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise DataError(f"{path}: {_HOW_CLASSES}; {str(error) or type(error).__name__}") from error
-
-
-def _classes_of(content: Any) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 - it is whatever the file holds
-    if isinstance(content, list):
-        content = {str(name): number for number, name in enumerate(content)}
-    if not isinstance(content, Mapping):
-        raise ValueError(f"got {type(content).__name__}")
-    entries = {str(name): dict(e) if isinstance(e, Mapping) else {"id": e} for name, e in content.items()}
-    ids = [entry["id"] for entry in entries.values()]
-    wrong = [number for number in ids if type(number) is not int or not 0 <= number <= IGNORE_INDEX]
-    if wrong or len(set(ids)) != len(ids):
-        raise ValueError(f"ids must differ and lie in 0 to {IGNORE_INDEX}, got {ids}")
-    colors = zip(entries.values(), spread_colors(len(entries)), strict=True)
-    palette = tuple((int(c[0]), int(c[1]), int(c[2])) for c in (entry.get("color", color) for entry, color in colors))
-    return LabelSpace(tuple(entries), palette), ids
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
