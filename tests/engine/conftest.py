@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from block_scenes import write_camvid
 from pixelcontrast.contrast import ContrastOptions, MemoryOptions
 from pixelcontrast.data import Camvid
 from pixelcontrast.engine.options import SGD, TrainerOptions
@@ -22,25 +21,9 @@ CONTRAST = ContrastOptions(
 )
 
 
-def write_scene(path: Path, labels_path: Path, *, seed: int) -> None:
-    """Blocks of five classes, coloured by class with noise, and a void frame."""
-    rng = np.random.default_rng(seed)
-    labels = np.kron(rng.integers(0, 5, (4, 6)), np.ones((16, 16), dtype=np.int64)).astype(np.uint8)
-    image = (labels[..., None] * 40 + rng.integers(0, 40, (*labels.shape, 3))).astype(np.uint8)
-    labels[:2] = 11
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels_path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-    Image.fromarray(labels).save(labels_path)
-
-
 @pytest.fixture(scope="session")
 def camvid_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("camvid")
-    for split, count in (("train", 6), ("val", 3)):
-        for i in range(count):
-            write_scene(root / split / f"{i}.png", root / f"{split}annot" / f"{i}.png", seed=100 * count + i)
-    return root
+    return write_camvid(tmp_path_factory.mktemp("camvid"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from pixelcontrast.data.transforms import normalize
 from pixelcontrast.engine.checkpoints import newest_whole_checkpoint
+from pixelcontrast.engine.choosing import evenly_spaced
+from pixelcontrast.engine.embedding import load_memory
 from pixelcontrast.engine.embedding_files import EmbeddingIndex, PixelEmbeddings
 from pixelcontrast.engine.embedding_splits import REGION_PIXELS, embed_split, index_split
 from pixelcontrast.engine.run_folder import RunFolder
@@ -149,3 +151,21 @@ def test_an_index_holds_the_means_of_regions(contrast_run: Path, recipe: Recipe)
         np.testing.assert_allclose(found.region_features[i], mean, atol=0.05 if sampled else 2e-3)
     np.testing.assert_allclose(np.linalg.norm(found.region_projected.astype(float), axis=1), 1, atol=2e-3)
     np.testing.assert_allclose(np.linalg.norm(found.pixel_features.astype(float), axis=1), 1, atol=2e-3)
+
+
+def test_the_memory_is_read_without_its_empty_slots(contrast_run: Path, tmp_path: Path) -> None:
+    state = checkpoint_of(contrast_run)
+    labels, rows = state["contrast.memory.labels"], state["contrast.memory.rows"]
+    found = load_memory(contrast_run, most=10**6)
+    assert 0 < len(found.labels) < len(labels)
+    assert torch.equal(found.labels, labels[labels >= 0])
+    assert torch.equal(found.embeddings, rows[labels >= 0])
+    few = load_memory(contrast_run, most=5)
+    assert few.labels.tolist() == found.labels[evenly_spaced(len(found.labels), most=5)].tolist()
+    assert load_memory(tmp_path, most=5) is None
+
+
+def test_rows_that_lie_class_by_class_keep_their_shares() -> None:
+    labels = torch.tensor([0] * 600 + [1] * 300 + [2] * 100)
+    assert torch.bincount(labels[evenly_spaced(1000, most=100)]).tolist() == [60, 30, 10]
+    assert evenly_spaced(7, most=7).tolist() == list(range(7))

@@ -61,3 +61,14 @@ def test_it_is_two_layers_with_a_relu_between() -> None:
     hidden = torch.relu(rows @ head.hidden.weight.T + head.hidden.bias)
     expected = hidden @ head.out.weight.T + head.out.bias
     torch.testing.assert_close(head(rows), expected / expected.norm(dim=1, keepdim=True))
+
+
+def test_a_trained_head_gives_loose_rows_what_it_gives_the_map() -> None:
+    for norm in ("none", "batch"):
+        head = ProjectionHead(6, 4, norm=norm)
+        features = torch.randn(2, 6, 5, 5)
+        head(features)  # statistics of its own
+        head.eval()
+        rows = features.flatten(2).transpose(1, 2).flatten(0, 1)
+        expected = head(features).flatten(2).transpose(1, 2).flatten(0, 1)
+        torch.testing.assert_close(head(rows), expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -50,18 +50,23 @@ class Rows:
         """How many rows lie together each time, where reading one of them reads them all; else none."""
         return tuple(getattr(self.table, "blocks", ()))
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The number of each row, which is unique."""
+        return [_name(index) for index in range(len(self))]
+
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Sample:
-        """Decode one row; its name is its number, which is unique.
+        """Decode one row.
 
         Raises:
             FileError: If a cell does not decode, the sizes differ, or an id is not one of the data set's.
         """
         row = self.table[index]
         image_file = self._file(row, self.image, index)
-        image, name = read_image(image_file), f"{index:06d}"
+        image, name = read_image(image_file), _name(index)
         if row.get(self.labels) is None:
             return Sample(image, None, name)
         file = self._file(row, self.labels, index)
@@ -80,3 +85,7 @@ class Rows:
             message = f"{called}: expected the bytes of an image, got {type(cell).__name__}; name another column"
             raise UnreadableFileError(message, str(called))
         return Encoded(called, cell)
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}"

@@ -26,6 +26,10 @@ class SegmentationDataset(Protocol):
     def label_space(self) -> LabelSpace:
         """The classes of the labels."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the images, in their order; known before any is read."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
@@ -82,6 +86,11 @@ class PairedFiles:
     label_files: LabelFiles
     bands: BandStatistics | None = None
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the pairs."""
+        return [pair.name for pair in self.pairs]
+
     def __len__(self) -> int:
         return len(self.pairs)
 
@@ -111,6 +120,11 @@ class Cached:
     def label_space(self) -> LabelSpace:
         """The classes of the source."""
         return self.source.label_space
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the source."""
+        return self.source.names
 
     def __len__(self) -> int:
         return len(self.source)

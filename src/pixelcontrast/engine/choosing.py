@@ -108,6 +108,11 @@ def choose(
     return ChosenPixels(image, row, column, label), ChosenRegions(where, torch.stack(box, dim=1), size, region_label)
 
 
+def evenly_spaced(count: int, *, most: int) -> Int[Tensor, " n"]:
+    """At most `most` of `count` indices; of rows that lie class by class, each class keeps its share."""
+    return torch.arange(count) if count <= most else torch.arange(most) * count // most
+
+
 def _draw_pixels(
     image: int, labels: Int[Tensor, "H W"], present: Sequence[int], *, limit: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:

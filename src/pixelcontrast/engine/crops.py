@@ -17,13 +17,14 @@ _OUTSIDE = 128
 _QUALITY = 80
 
 
-def crop_around(image: UInt8[Tensor, "3 H W"], *, row: int, column: int) -> Image.Image:
+def crop_around(image: UInt8[Tensor, "3 H W"], *, row: int, column: int, side: int = SIDE) -> Image.Image:
     """A quarter of the image's height, the pixel at its centre; grey where it reaches beyond the image.
 
     Args:
         image: RGB.
         row: Of the pixel, in the image.
         column: Of the pixel, in the image.
+        side: Pixels of a side of the crop.
     """
     height, width = image.shape[1:]
     half = max(height // (2 * _SHARE), SIDE // 4)
@@ -32,7 +33,7 @@ def crop_around(image: UInt8[Tensor, "3 H W"], *, row: int, column: int) -> Imag
     rows, columns = slice(max(top, 0), min(row + half, height)), slice(max(left, 0), min(column + half, width))
     inside = np.asarray(image[:, rows, columns].permute(1, 2, 0))
     canvas[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
-    return Image.fromarray(canvas).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return Image.fromarray(canvas).resize((side, side), Image.Resampling.BILINEAR)
 
 
 def as_sheet(crops: Sequence[Image.Image]) -> UInt8[np.ndarray, " bytes"]:

@@ -11,12 +11,15 @@ from torch import Tensor
 
 from pixelcontrast.contrast import ContrastOptions
 from pixelcontrast.engine.checkpoints import newest_whole_checkpoint
+from pixelcontrast.engine.choosing import evenly_spaced
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.nn.projection import ProjectionHead
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.nn.weights import load_plain, load_weights
+from pixelcontrast.types import PixelSet
 
-_HEAD = "contrast.head."  # where a checkpoint's state keeps the projection
+# Where a checkpoint's state keeps the projection and the memory.
+_HEAD, _MEMORY = "contrast.head.", "contrast.memory."
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,31 @@ def load_embedder(run_dir: Path, contrast: ContrastOptions | None, *, device: to
     segmentor = Segmentor.from_pretrained(folder.require_weights()).to(device)
     projection = None if contrast is None else _load_projection(folder, contrast, segmentor.feature_channels)
     return Embedder(segmentor, None if projection is None else projection.to(device))
+
+
+def load_memory(run_dir: Path, *, most: int) -> PixelSet | None:
+    """The filled rows of the memory in a run's newest checkpoint, evenly spaced ones if they are more than `most`.
+
+    They are projected embeddings; features where the run's contrast has no projection.
+
+    Returns:
+        In float32, class by class; None if there is no checkpoint, or nothing in its memory.
+
+    Raises:
+        RunError: If the checkpoint cannot be read.
+    """
+    checkpoint = newest_whole_checkpoint(RunFolder(run_dir).checkpoints)
+    if checkpoint is None:
+        return None
+    state = load_plain(checkpoint, mapped=True)["state_dict"]
+    if f"{_MEMORY}rows" not in state:
+        return None
+    labels = state[f"{_MEMORY}labels"]
+    filled = (labels >= 0).nonzero()[:, 0]
+    if len(filled) == 0:
+        return None
+    chosen = filled[evenly_spaced(len(filled), most=most)]
+    return PixelSet(state[f"{_MEMORY}rows"][chosen].float(), labels[chosen])
 
 
 def _load_projection(folder: RunFolder, contrast: ContrastOptions, channels: int) -> ProjectionHead | None:

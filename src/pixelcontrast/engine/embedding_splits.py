@@ -22,6 +22,7 @@ from pixelcontrast.engine.ranks import best_device
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.confusion import class_accuracy, confusion_counts
 from pixelcontrast.ops.hashing import mix
 from pixelcontrast.ops.regions import region_means_of_rows, unit_length
@@ -48,15 +49,15 @@ def embed_split(
     """
     embedder, walk = _begin(run_dir, recipe, split, console)
     chosen, _ = walk.choose(pixels_per_class=_share(pixels, walk), regions_per_class=0, seed=seed)
-    read: list[_Pixels] = []
+    read: list[PixelRows] = []
     squares: list[Image.Image] = []
     for seen in walk.images(chosen.image):
         here = chosen.image == seen.index
         row, column = chosen.row[here], chosen.column[here]
-        read.append(_read_pixels(embedder, seen, row, column))
-        squares += _crops(embedder, seen, row, column)
+        read.append(read_pixels(embedder, seen, row, column))
+        squares += crops_of(embedder.segmentor, seen, row, column)
     order = chosen.image.argsort(stable=True)  # in which the walk came to them
-    rows = _Pixels(*(_put_back(parts, order) for parts in zip(*read, strict=True)))
+    rows = PixelRows(*(_put_back(parts, order) for parts in zip(*read, strict=True)))
     return PixelEmbeddings(
         **_facts(walk, run_dir, seed=seed),
         features=_array(rows.features),
@@ -95,14 +96,14 @@ def index_split(
     chosen, areas = walk.choose(
         pixels_per_class=_share(pixels, walk), regions_per_class=_share(regions, walk), seed=seed
     )
-    read: list[_Pixels] = []
+    read: list[PixelRows] = []
     means: list[_Regions] = []
     for seen in walk.images(torch.cat([chosen.image, areas.image])):
         here = chosen.image == seen.index
-        read.append(_read_pixels(embedder, seen, chosen.row[here], chosen.column[here]))
+        read.append(read_pixels(embedder, seen, chosen.row[here], chosen.column[here]))
         means.append(_read_regions(embedder, seen, areas.label[areas.image == seen.index], seed=seed))
     order, area_order = (part.image.argsort(stable=True) for part in (chosen, areas))
-    rows = _Pixels(*(_put_back(parts, order) for parts in zip(*read, strict=True)))
+    rows = PixelRows(*(_put_back(parts, order) for parts in zip(*read, strict=True)))
     found = _Regions(*(_put_back(parts, area_order) for parts in zip(*means, strict=True)))
     images = _renumber(torch.cat([chosen.image, areas.image]))
     return EmbeddingIndex(
@@ -124,7 +125,7 @@ def index_split(
     )
 
 
-class _Pixels(NamedTuple):
+class PixelRows(NamedTuple):
     """What is read of one image's pixels, on the CPU; without a projection `projected` has no columns."""
 
     features: Float[Tensor, "n c"]
@@ -153,11 +154,12 @@ def _share(total: int, walk: Walk) -> int:
     return -(-total // walk.space.num_classes)
 
 
-def _read_pixels(embedder: Embedder, seen: SeenImage, row: Tensor, column: Tensor) -> _Pixels:
+def read_pixels(embedder: Embedder, seen: SeenImage, row: Int[Tensor, " n"], column: Int[Tensor, " n"]) -> PixelRows:
+    """What a network makes of pixels of the labels of one image."""
     features = seen.features_at(row, column).float()
     confidence, prediction = seen.logits[:, row, column].softmax(dim=0).max(dim=0)
     norms = torch.linalg.vector_norm(features, dim=1)
-    return _Pixels(
+    return PixelRows(
         unit_length(features).half().cpu(), norms.cpu(), embedder.project(features).half().cpu(), prediction.cpu(),
         confidence.cpu(),
     )  # fmt: skip
@@ -179,12 +181,14 @@ def _read_regions(embedder: Embedder, seen: SeenImage, classes: Int[Tensor, " n"
     return _Regions(features[classes].half().cpu(), projected[classes].half().cpu(), agreement[classes].float())
 
 
-def _crops(embedder: Embedder, seen: SeenImage, row: Tensor, column: Tensor) -> list[Image.Image]:
-    segmentor = embedder.segmentor
+def crops_of(
+    segmentor: Segmentor, seen: SeenImage, row: Int[Tensor, " n"], column: Int[Tensor, " n"], *, side: int = SIDE
+) -> list[Image.Image]:
+    """The surroundings of pixels of the labels of one image, squares of `side` pixels."""
     image = as_pixels(seen.sample.image, mean=segmentor.mean, std=segmentor.std)[0]
     height, width = seen.sample.labels.shape
-    rows, columns = row * image.shape[1] // height, column * image.shape[2] // width
-    return [crop_around(image, row=r, column=c) for r, c in zip(rows.tolist(), columns.tolist(), strict=True)]
+    places = zip((row * image.shape[1] // height).tolist(), (column * image.shape[2] // width).tolist(), strict=True)
+    return [crop_around(image, row=r, column=c, side=side) for r, c in places]
 
 
 def _put_back(parts: Sequence[Tensor], order: Int[Tensor, " n"]) -> Tensor:

@@ -104,15 +104,21 @@ class Walk:
         indices = torch.unique(wanted).tolist()
         with evaluating(self.segmentor):
             for index, sample in zip(indices, self._samples(indices, "embedding"), strict=True):
-                output = self.segmentor(sample.image.to(self.device))
-                logits = resize_logits(output.logits.float(), sample.labels.shape)[0]
-                self.visited.append((index, sample.name, (logits.shape[1], logits.shape[2])))
-                yield SeenImage(index, sample, logits, output.features)
+                seen = see(self.segmentor, index, sample, device=self.device)
+                self.visited.append((index, sample.name, (seen.logits.shape[1], seen.logits.shape[2])))
+                yield seen
 
     def _samples(self, indices: Sequence[int], doing: str) -> Iterator[EvaluationSample]:
         part = _Part(self.dataset, indices)
         loader = evaluation_loader(part, self.options, mean=self.segmentor.mean, std=self.segmentor.std)
         return iter(track(loader, description=doing, total=len(indices), console=self.console, transient=True))
+
+
+def see(segmentor: Segmentor, index: int, sample: EvaluationSample, *, device: torch.device) -> SeenImage:
+    """Run a network, which is on `device` and evaluating, on one image."""
+    output = segmentor(sample.image.to(device))
+    logits = resize_logits(output.logits.float(), sample.labels.shape)[0]
+    return SeenImage(index, sample, logits, output.features)
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,11 @@ class _Part:
     @property
     def label_space(self) -> LabelSpace:
         return self.whole.label_space
+
+    @property
+    def names(self) -> Sequence[str]:
+        names = self.whole.names
+        return [names[index] for index in self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)

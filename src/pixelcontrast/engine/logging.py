@@ -29,15 +29,23 @@ def require_logger(kind: LoggerKind) -> None:
         )
 
 
-def service_loggers(kind: LoggerKind, run_dir: Path) -> list[Logger]:
+def service_loggers(kind: LoggerKind, run_dir: Path, *, start_step: int = 0) -> list[Logger]:
     """The logger that a recipe names, if any; runs are called by the last two folders of the run's path.
 
     The environment variables of W&B and MLflow count (WANDB_PROJECT, WANDB_MODE, MLFLOW_TRACKING_URI, ...).
+
+    Args:
+        kind: Which one.
+        run_dir: The run folder.
+        start_step: Where the run begins or goes on; TensorBoard then drops what an earlier process showed of later
+            steps.
     """
     name = "/".join(run_dir.resolve().parts[-2:])
     match kind:
         case "tensorboard":
-            return [loggers.TensorBoardLogger(run_dir, name="tensorboard", version="")]
+            # A validation after n steps is shown at n and was made before the checkpoint of that step: it stays.
+            purge = start_step + 1 if start_step else 0
+            return [loggers.TensorBoardLogger(run_dir, name="tensorboard", version="", purge_step=purge)]
         case "wandb":
             project = os.environ.get("WANDB_PROJECT", _PROJECT)
             return [loggers.WandbLogger(name=name, project=project, save_dir=run_dir)]

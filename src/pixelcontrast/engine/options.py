@@ -129,6 +129,8 @@ class TrainerOptions:
         spike_factor: Robust deviations above its running median at which a term of the loss is reported; null: never.
         logger: Where metrics go beside metrics.jsonl. `wandb` and `mlflow` need their package; a resumed run is a new
             run there.
+        live_images: Validation images, evenly spaced, whose prediction TensorBoard shows after each evaluation.
+        live_pixels: Their pixels, equally many of each class, whose embeddings its projector shows; 0 writes none.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -151,11 +153,16 @@ class TrainerOptions:
     non_finite: Literal["stop", "skip", "ignore"] = "stop"
     spike_factor: float | None = 12.0
     logger: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
+    live_images: int = 4
+    live_pixels: int = 500
 
     def __post_init__(self) -> None:
         for key in ("max_steps", "checkpoint_every", "keep_checkpoints", "log_every", "accumulate", "num_nodes"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
+        for key in ("live_images", "live_pixels"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must be 0 or more, got {getattr(self, key)}")
         if self.evaluate_every is not None and self.evaluate_every < 1:
             raise ValueError(f"evaluate_every must be at least 1, got {self.evaluate_every}; null evaluates at the end")
         if self.spike_factor is not None and not self.spike_factor > 0:

@@ -20,6 +20,7 @@ from pixelcontrast.data import LabelSpace
 from pixelcontrast.engine.averaging import AverageWeights
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
+from pixelcontrast.engine.live import LiveView
 from pixelcontrast.engine.logging import JsonLinesLogger, drop_from, require_logger, service_loggers
 from pixelcontrast.engine.measuring import MeasureSpeed
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
@@ -178,6 +179,9 @@ def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, conso
             return score_split(deployed, recipe.data, "val", device=device, step=step, protocol=recipe.evaluation)
 
         callbacks.append(EvaluateEvery(evaluate, every=options.evaluate_every, console=console))
+    if options.live_images and options.logger == "tensorboard":
+        images, pixels = options.live_images, options.live_pixels
+        callbacks.append(LiveView(deployed, recipe.data, images=images, pixels=pixels, every=options.evaluate_every))
     title = "cross entropy" if recipe.contrast is None else "with contrast"
     images = recipe.data.batch_size * options.accumulate
     callbacks.append(MeasureSpeed(folder.speed, images_per_step=images, every=options.log_every))
@@ -201,6 +205,7 @@ def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *
         drop_from(start_step, folder.metrics)
         drop_from(start_step, folder.speed)
         drop_from(start_step, folder.incidents)
+    services = service_loggers(options.logger, folder.path, start_step=start_step)
     try:
         return L.Trainer(
             accelerator=options.accelerator,
@@ -214,7 +219,7 @@ def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *
             gradient_clip_val=options.gradient_clip,
             sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
             log_every_n_steps=options.log_every,
-            logger=[JsonLinesLogger(folder.metrics), *service_loggers(options.logger, folder.path)],
+            logger=[JsonLinesLogger(folder.metrics), *services],
             callbacks=callbacks,
             plugins=[WholeCheckpointIO()],
             enable_checkpointing=False,

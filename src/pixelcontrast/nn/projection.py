@@ -56,7 +56,7 @@ class ProjectionHead(nn.Module):
             features = features.to(self.hidden.weight.dtype)
         hidden = _pixelwise(self.hidden, features)
         if self.norm is not None:
-            hidden = self.norm(hidden.flatten(2)).reshape(hidden.shape)
+            hidden = self.norm(hidden if hidden.ndim == 2 else hidden.flatten(2)).reshape(hidden.shape)
         return _pixelwise(self.out, F.relu(hidden))
 
 
