@@ -1,5 +1,7 @@
 """Every protocol is the loop it is said to be."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -93,3 +95,29 @@ def test_a_protocol_is_told_in_words_and_in_a_folders_name() -> None:
 def test_options_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EvaluationOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_memory_does_not_grow_with_the_height_of_an_image(segmentor: Segmentor) -> None:
+    options = EvaluationOptions(window=(64, 64), overlap=0.5)
+    row = 4 * segmentor.num_classes * 64 * 128  # bytes of one row of windows
+    peaks = []
+    for height in (256, 1024):
+        image = torch.randn(1, 3, height, 128)
+        with evaluating(segmentor):
+            predict(segmentor, image, options)
+            labels_and_confidence = 2 * (8 + 4) * height * 128  # the strips, and their concatenation
+            peaks.append(peak_bytes(lambda image=image: predict(segmentor, image, options)) - labels_and_confidence)
+    assert peaks[1] < peaks[0] + row / 10
+    assert peaks[0] > row
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """What torch holds at most during a call, beyond what it held before."""
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        function()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak

@@ -49,3 +49,7 @@ def test_the_surest_and_the_least_sure_have_a_bin() -> None:
     counts = count([0, 0], [0, 0], [0.0, 1.0])
     assert counts[:, 0].tolist() == [1, 0, 0, 0, 1]
     assert counts[4, 2] == UNIT
+
+
+def test_a_network_that_says_nothing_is_sure_of_nothing() -> None:
+    assert count([0, 0], [0, 1], [float("nan")] * 2)[0].tolist() == [2, 1, 0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelcontrast.cli.running import SET_HELP, require_sections
+from pixelcontrast.cli.running import require_sections
 from pixelcontrast.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ DATA_HELP = (
     " --set data.KEY=VALUE."
 )
 RECIPE_HELP = "Recipe the weights were trained by, where none lies beside them: a shipped name or a .yaml file."
+
+SET_HELP = "Change an option of data or evaluation, such as data.root=PATH or data.workers=8. Repeatable, in order."
 
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
 TrainedBy = Annotated[str | None, typer.Option("--recipe", metavar="RECIPE", help=RECIPE_HELP, show_default=False)]
@@ -63,7 +65,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder. By default evaluations/SPLIT[-PROTOCOL] beside the weights.", show_default=False),
     ] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP, show_default=False)
+    ] = None,
 ) -> None:
     """Score a network on a split: scores.json, counts by image, examples and pictures.
 
@@ -106,7 +110,7 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES...",
+            metavar="IMAGE",
             help="Images, videos, folders of them, or patterns such as 'a/**/*.jpg'.",
             show_default=False,
         ),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pixelcontrast.data import DataSet
 from pixelcontrast.engine.inputs import Frame, Input, count_frames
 from pixelcontrast.engine.outputs import OutputWriter
 from pixelcontrast.engine.prediction import Predicted, predict_inputs
+from pixelcontrast.engine.progress import CountProgress
 from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.engine.ranks import best_device, joined_ranks, rank_and_count
 from pixelcontrast.engine.run_folder import EvaluationFolder
@@ -86,14 +86,11 @@ def predict_with_network(
         UserError: If videos cannot be read here, or names do not suit what is to be written.
     """
     writer.check_names(inputs)
-    total = sum(count_frames(each) for each in inputs)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    device = best_device()
-    with writer, Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("predicting", total=total)
+    device, total = best_device(), sum(count_frames(each) for each in inputs)
+    with writer, CountProgress("predicting", total, console) as progress:
 
         def show(frame: Frame | None) -> None:
-            bar.update(task, advance=1, description=f"predicting {frame.name}" if frame is not None else None)
+            progress.advance("" if frame is None else str(frame.name))
 
         return predict_inputs(
             segmentor.to(device), inputs, writer, device=device, protocol=protocol, batch_size=batch_size, advance=show

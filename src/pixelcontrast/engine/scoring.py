@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from pixelcontrast.data import DataSet, LabelSpace
@@ -16,6 +15,7 @@ from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
 from pixelcontrast.engine.evaluation import tally_split
 from pixelcontrast.engine.examples import ExampleGallery, Files, clear_examples, encode_example, place_below
 from pixelcontrast.engine.pictures import as_pixels, comparison, save_picture
+from pixelcontrast.engine.progress import counted
 from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.engine.ranks import gathered, rank_and_count
 from pixelcontrast.engine.run_folder import EvaluationFolder
@@ -66,9 +66,7 @@ def score_split(
     tally = Tally.zeros(len(dataset), space.num_classes, device)
     onlooker = _Onlooker(segmentor, space, len(dataset), folder)
     indices = range(rank, len(dataset), ranks)
-    shown = track(
-        loader, "evaluating", len(loader), console=console, transient=True, disable=console is None or rank > 0
-    )
+    shown = counted(loader, "evaluating", len(loader), console if rank == 0 else None)
     tally_split(segmentor, shown, tally, protocol, device=device, indices=indices, observe=onlooker)
     names = tuple(name for _, name in sorted(gathered(onlooker.names)))
     examples = onlooker.gallery.choose(folder.examples if folder is not None else None)

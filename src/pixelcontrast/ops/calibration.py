@@ -30,7 +30,8 @@ def calibration_counts(
     Args:
         labels: Class ids; a pixel whose id is not in 0..num_classes-1 is not counted.
         predictions: Class ids.
-        confidence: Probability of the predicted class, 0 to 1. Bin m takes those in (m / bins, (m + 1) / bins].
+        confidence: Probability of the predicted class, 0 to 1. Bin m takes those in (m / bins, (m + 1) / bins]; what is
+            no number counts as 0.
         num_classes: k.
         bins: M, at least 1.
 
@@ -38,6 +39,7 @@ def calibration_counts(
         int64: pixels, right pixels, sum of their confidences in units of 1 / `UNIT`.
     """
     counted = (labels >= 0) & (labels < num_classes)
+    confidence = confidence.nan_to_num(0.0)
     cells = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     cells = torch.where(counted, cells, bins).flatten()  # the last bin takes what is not counted
     right = (labels == predictions).flatten().long()
