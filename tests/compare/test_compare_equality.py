@@ -77,7 +77,7 @@ def test_other_samples_are_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPat
     def disturbed(recipe: Recipe) -> SegmentationTask:
         task = build(recipe)
         calls.append(task)
-        task._data = replace(task.training_data, seed=len(calls))
+        task.training_data = replace(task.training_data, seed=len(calls))
         return task
 
     monkeypatch.setattr(equality, "build_task", disturbed)

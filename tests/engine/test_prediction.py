@@ -164,6 +164,8 @@ class TestWhatIsFound:
             find_inputs([tmp_path])
         with pytest.raises(DataError, match="no image or video in"):
             find_inputs([tmp_path / "*.jpg"])
+        with pytest.raises(DataError, match="no pattern that can be looked for"):
+            find_inputs([tmp_path / "**.jpg"])
 
     def test_two_files_of_one_name_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="would both be written as a"):

@@ -135,11 +135,14 @@ def _files_of(given: str | Path) -> list[tuple[Path, Path]]:
         return [(path, Path(path.name))]
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     if is_folder(path):
-        above, found = path, path.rglob("*")
+        above, found = path, [*path.rglob("*")]
     elif glob.has_magic(str(path)):
         first = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
         above = Path(*path.parts[:first])
-        found = above.glob(str(Path(*path.parts[first:])))
+        try:
+            found = [*above.glob(str(Path(*path.parts[first:])))]
+        except ValueError as error:  # pathlib's own words say what is amiss
+            raise DataError(f"{given} is no pattern that can be looked for: {error}") from error
     else:
         raise DataError(f"no file or folder at {given}; name images, videos, folders of them, or a pattern.")
     files = sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith("."))
