@@ -102,7 +102,11 @@ def test_batches_and_order_change_nothing(segmentor: Segmentor, tmp_path: Path) 
         draw(tmp_path / "in" / f"{number}.png", height, width, seed=number)
     for batch_size in (1, 4):
         run(segmentor, [tmp_path / "in"], tmp_path / str(batch_size), ("labels",), batch_size=batch_size)
-    assert files_below(tmp_path / "1") == files_below(tmp_path / "4")
+    one, four = (files_below(tmp_path / folder) for folder in ("1", "4"))
+    assert {*one} == {*four}
+    for name in one:
+        # A sum in another order may decide a pixel that is undecided.
+        assert (pixels(tmp_path / "1" / name) == pixels(tmp_path / "4" / name)).mean() > 0.999
 
 
 def test_a_large_image_is_cut_into_windows(

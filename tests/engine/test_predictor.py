@@ -1,7 +1,5 @@
 """Every protocol is the loop it is said to be."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
@@ -77,6 +75,15 @@ def test_windows_hold_one_row_of_them_at_a_time(segmentor: Segmentor) -> None:
     assert max(strips) == 4 * 4 * 16 * 32
 
 
+def test_rows_come_as_soon_as_they_are_complete(segmentor: Segmentor) -> None:
+    looks: list[object] = []
+    hook = segmentor.register_forward_hook(lambda *_: looks.append(None))
+    with evaluating(segmentor):
+        strips = strips_of(segmentor, torch.randn(1, 3, 200, 32), EvaluationOptions(window=(16, 16), overlap=0.0))
+        assert [len(looks) for _ in strips][:3] == [3, 5, 7]  # two windows a row, and the first of the next one
+    hook.remove()
+
+
 def test_a_protocol_is_told_in_words_and_in_a_folders_name() -> None:
     assert WHOLE.words == "single scale, whole image, labels at original size"
     assert WHOLE.name == ""
@@ -95,29 +102,3 @@ def test_a_protocol_is_told_in_words_and_in_a_folders_name() -> None:
 def test_options_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EvaluationOptions(**wrong)  # type: ignore[arg-type]
-
-
-def test_memory_does_not_grow_with_the_height_of_an_image(segmentor: Segmentor) -> None:
-    options = EvaluationOptions(window=(64, 64), overlap=0.5)
-    row = 4 * segmentor.num_classes * 64 * 128  # bytes of one row of windows
-    peaks = []
-    for height in (256, 1024):
-        image = torch.randn(1, 3, height, 128)
-        with evaluating(segmentor):
-            predict(segmentor, image, options)
-            labels_and_confidence = 2 * (8 + 4) * height * 128  # the strips, and their concatenation
-            peaks.append(peak_bytes(lambda image=image: predict(segmentor, image, options)) - labels_and_confidence)
-    assert peaks[1] < peaks[0] + row / 10
-    assert peaks[0] > row
-
-
-def peak_bytes(function: Callable[[], object]) -> int:
-    """What torch holds at most during a call, beyond what it held before."""
-    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        function()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak

@@ -130,7 +130,7 @@ class _Onlooker:
     def __call__(self, index: int, sample: EvaluationSample, prediction: Prediction, own: Tensor) -> None:
         """Take in one image, what was predicted, and its pixels right, labelled and predicted [3 k]."""
         self.names.append((index, sample.name))
-        score = float(iou_of_margins(own).nanmean())
+        score = float(iou_of_margins(own.cpu()).nanmean())  # on the host: not every device has float64
 
         def pixels() -> Tensor:
             return as_pixels(sample.image, mean=self._segmentor.mean, std=self._segmentor.std)[0]
