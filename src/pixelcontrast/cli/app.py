@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import applying, checking, comparing, embedding, exporting, listing, replaying, running
+from pixelcontrast.cli import applying, checking, comparing, embedding, exporting, listing, replaying, reporting, running
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
@@ -34,7 +34,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Supervised pixel contrast for semantic segmentation: check data, train, evaluate, predict, export, compare.",
+    help="Supervised pixel contrast for semantic segmentation: check data, train, evaluate, export, compare, report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,6 +48,7 @@ _COMMANDS = (
     replaying.replay,
     exporting.export,
     embedding.embed,
+    reporting.report,
     comparing.compare,
     comparing.quickstart,
 )

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pixelcontrast.compare.jobs import Job
-from pixelcontrast.compare.statistics import Difference, interval_over_images, mean_and_deviation, paired_difference
 from pixelcontrast.engine.measuring import Speed, read_speed
 from pixelcontrast.engine.provenance import commit, hardware, read_provenance
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import read_counts
+from pixelcontrast.engine.statistics import Difference, interval_over_images, mean_and_deviation, paired_difference
 from pixelcontrast.files import write_text
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pixelcontrast.compare.results import Comparison, class_names, protocol, shown
-from pixelcontrast.compare.statistics import Difference, mean_and_deviation
 from pixelcontrast.engine.provenance import commit, hardware
+from pixelcontrast.engine.statistics import Difference, mean_and_deviation
 
 _ARM_COLUMNS = (
     "arm", "runs", "mIoU %", "deviation", "by seed", "difference", "95 % interval (t)", "p",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pixelcontrast.compare.statistics import interval_over_images, mean_and_deviation, paired_difference
+from pixelcontrast.engine.statistics import interval_over_images, mean_and_deviation, paired_difference
 
 PAIRS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)), min_size=2, max_size=8)
 

@@ -1,0 +1,213 @@
+"""The charts of training: losses by term, scores, rate and speed; and those that tell how the embeddings fare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pixelcontrast.report.arms import Arm
+from pixelcontrast.report.lines import Chart, Line, draw_lines, running_mean, smoothed
+from pixelcontrast.report.runs import Run, Series
+
+_LOSS = "loss/"
+
+
+def training_charts(arms: Sequence[Arm]) -> list[Chart]:
+    """Losses by term, mIoU, learning rate and speed, as far as the runs logged them."""
+    charts = [
+        _chart(arms, name, _title_of(name), unit="nats", note=_note_of(name))
+        for name in _terms(arms)
+        if name != "loss/contrast"
+    ]
+    charts += [
+        _contrast_loss(arms),
+        _chart(arms, "val/mIoU", "mIoU on the validation split", unit="%", smooth=False),
+        _chart(arms, "lr", "Learning rate", unit="", zero=True, smooth=False),
+        _chart(
+            arms,
+            "images_per_second",
+            "Speed",
+            unit="images/s",
+            zero=True,
+            note="Wall time, with evaluations and checkpoints; the dips are theirs.",
+        ),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def health_charts(arms: Sequence[Arm], num_classes: int) -> list[Chart]:
+    """How the embeddings and the memory fare over the run, of arms trained with contrast."""
+    arms = [arm for arm in arms if arm.runs[0].has_contrast]
+    charts = [
+        _similarities(arms),
+        _chart(
+            arms,
+            "contrast/alignment",
+            "Alignment",
+            unit="squared distance",
+            note="Mean squared distance of two anchors of one class; lower is tighter. 0 is one point.",
+        ),
+        _chart(
+            arms,
+            "contrast/uniformity",
+            "Uniformity",
+            unit="log mean potential",
+            note="Lower is more spread: 0 if all anchors coincide, about −4 if they cover the sphere.",  # noqa: RUF001
+        ),
+        _effective_rank(arms, num_classes),
+        _chart(
+            arms,
+            "contrast/hard_anchor_share",
+            "Hard anchors",
+            unit="% of anchors",
+            factor=100,
+            note="Share of the anchors that the network predicts wrongly at that step.",
+        ),
+        _chart(
+            arms,
+            "contrast/gradient_ratio",
+            "Gradient of contrast",
+            unit="× that of the dense loss",
+            zero=True,
+            smooth=False,
+            note="Norms at the tapped features. Far above 1, contrast drowns the dense loss.",
+        ),
+        _chart(arms, "contrast/memory_fill", "Memory filled", unit="% of slots", factor=100, zero=True, smooth=False),
+        _chart(
+            arms,
+            "contrast/memory_age",
+            "Age of memory",
+            unit="steps",
+            zero=True,
+            note="Mean age of the rows of a class, averaged over classes; old rows are of an older network.",
+        ),
+        _lonely_anchors(arms),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def series_of(run: Run, name: str) -> Series | None:
+    """A logged figure; mIoU has its last evaluation too, which scores.json holds."""
+    found = run.metrics.get(name) or run.speed.get(name)
+    final = run.scores is not None and run.evaluation.path == run.folder.path
+    if name != "val/mIoU" or not final or run.scores is None:
+        return found
+    last = Series(np.asarray([float(run.scores.step)]), np.asarray([run.scores.mIoU]))
+    if found is None:
+        return last
+    return Series(np.append(found.steps, last.steps), np.append(found.values, last.values))
+
+
+def _chart(
+    arms: Sequence[Arm],
+    name: str,
+    title: str,
+    *,
+    unit: str,
+    note: str = "",
+    zero: bool = False,
+    smooth: bool = True,
+    factor: float = 1.0,
+) -> Chart | None:
+    lines = [line for arm in arms for line in _lines(arm, name, smooth=smooth, factor=factor)]
+    return draw_lines(title, lines, unit=unit, note=note, zero=zero)
+
+
+def _lines(
+    arm: Arm, name: str, *, smooth: bool, factor: float = 1.0, label: str = "", dashed: bool = False
+) -> list[Line]:
+    """A figure of an arm: one run as it is, several as their mean with each of them faint."""
+    found = [series for run in arm.runs if (series := series_of(run, name)) is not None]
+    kind = kind_of(arm)
+    called = f"{arm.name}, {label}" if label else arm.name
+    if not found:
+        return []
+    if len(found) == 1:
+        steps, values = found[0].steps, factor * found[0].values
+        if smooth:
+            return smoothed(called, kind, steps, values, label=label, dashed=dashed)
+        return [Line(called, kind, steps, values, label=label, dashed=dashed)]
+    curves = [Series(each.steps, factor * (running_mean(each.values) if smooth else each.values)) for each in found]
+    faint = [Line(called, kind, each.steps, each.values, faint=True, dashed=dashed) for each in curves]
+    steps = curves[0].steps[curves[0].steps <= min(each.steps[-1] for each in curves)]
+    mean = np.mean([np.interp(steps, each.steps, each.values) for each in curves], axis=0)
+    return [*faint, Line(f"{called}, mean of {len(found)}", kind, steps, mean, label=label, dashed=dashed)]
+
+
+def _contrast_loss(arms: Sequence[Arm]) -> Chart | None:
+    lines = [line for arm in arms for line in _lines(arm, "loss/contrast", smooth=True)]
+    reference = next((arm.runs[0] for arm in arms if "contrast/floor" in arm.runs[0].metrics), None)
+    for name, label in (("contrast/chance_level", "chance"), ("contrast/floor", "floor")):
+        series = reference.metrics.get(name) if reference is not None else None
+        if series is not None:
+            lines.append(Line(label, "reference", series.steps, series.values, dashed=True, label=label))
+    return draw_lines(
+        "Contrast loss",
+        lines,
+        unit="nats",
+        note="It starts at chance and cannot fall below the floor; under hard mining it stays near chance and helps"
+        " all the same.",
+        zero=True,
+    )
+
+
+def _similarities(arms: Sequence[Arm]) -> Chart | None:
+    lines = [
+        line for arm in arms for line in _lines(arm, "contrast/positive_similarity", smooth=True, label="one class")
+    ]
+    lines += [
+        line
+        for arm in arms
+        for line in _lines(arm, "contrast/negative_similarity", smooth=True, label="two classes", dashed=True)
+    ]
+    return draw_lines(
+        "Similarity of anchors",
+        lines,
+        unit="cosine",
+        note="Mean cosine of two anchors of one class, and of two classes: the gap is what contrast opens.",
+    )
+
+
+def _effective_rank(arms: Sequence[Arm], num_classes: int) -> Chart | None:
+    lines = [line for arm in arms for line in _lines(arm, "contrast/effective_rank", smooth=False)]
+    if lines and num_classes > 1:
+        ends = np.asarray([min(line.steps[0] for line in lines), max(line.steps[-1] for line in lines)])
+        simplex = np.full(2, num_classes - 1.0)
+        lines.append(Line(f"{num_classes} classes", "reference", ends, simplex, dashed=True, label="classes − 1"))  # noqa: RUF001
+    return draw_lines(
+        "Effective rank",
+        lines,
+        unit="directions",
+        note="How many directions the anchors use. Near 1 is collapse; classes − 1 are enough to tell all apart.",  # noqa: RUF001
+        zero=True,
+    )
+
+
+def _lonely_anchors(arms: Sequence[Arm]) -> Chart | None:
+    """Anchors without a positive; None where there never was one."""
+    name = "contrast/anchors_without_positives"
+    if not any(run.metrics[name].values.any() for arm in arms for run in arm.runs if name in run.metrics):
+        return None
+    note = "They are left out of the loss."
+    return _chart(arms, name, "Anchors without a positive", unit="per step", zero=True, note=note)
+
+
+def _terms(arms: Sequence[Arm]) -> list[str]:
+    """Names of the logged losses, in the order that runs log them."""
+    names = (name for arm in arms for run in arm.runs for name in run.metrics if name.startswith(_LOSS))
+    return list(dict.fromkeys(names))
+
+
+def _title_of(name: str) -> str:
+    term = name.removeprefix(_LOSS).replace("_", " ")
+    return f"{term[:1].upper()}{term[1:]}"
+
+
+def _note_of(name: str) -> str:
+    return "Of the auxiliary head, in training only." if "auxiliary" in name else ""
+
+
+def kind_of(arm: Arm) -> str:
+    """Class of an arm's colour in the style sheet; there are six, then they come again."""
+    return f"arm-{arm.number % 6}"
