@@ -11,7 +11,17 @@ import typer
 from typer.core import TyperGroup
 
 from pixelcontrast import __version__
-from pixelcontrast.cli import applying, checking, comparing, embedding, exporting, listing, replaying, reporting, running
+from pixelcontrast.cli import (
+    applying,
+    checking,
+    comparing,
+    embedding,
+    exporting,
+    listing,
+    replaying,
+    reporting,
+    running,
+)
 from pixelcontrast.errors import UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
