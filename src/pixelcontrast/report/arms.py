@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelcontrast.engine.embedding_files import PixelEmbeddings
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.statistics import Difference, mean_and_deviation, paired_difference
 from pixelcontrast.report.runs import ImageCounts, Run
@@ -54,6 +55,11 @@ class Arm:
         return (
             np.sum([np.asarray(each.counts, dtype=np.int64) for each in self.scores], axis=0) if self.scores else None
         )
+
+    @property
+    def embeddings(self) -> PixelEmbeddings | None:
+        """Of the first run that has them."""
+        return next((run.embeddings for run in self.runs if run.embeddings is not None), None)
 
     @property
     def images(self) -> ImageCounts | None:

@@ -90,8 +90,7 @@ class Maps:
 
 def draw_maps(arms: Sequence[Arm]) -> Maps | None:
     """Map the pixels that all arms embedded; None if none has."""
-    held = [(arm, arm.first.embeddings) for arm in arms]
-    embedded = [(arm, found) for arm, found in held if found is not None]
+    embedded = [(arm, arm.embeddings) for arm in arms if arm.embeddings is not None]
     if not embedded:
         return None
     reference = embedded[-1][1]

@@ -197,7 +197,7 @@ def _palette(run: Run) -> tuple[Color, ...]:
 
 
 def _notes(arms: Sequence[Arm]) -> tuple[str, ...]:
-    """What is missing, once each, with the arm and seed it is missing in where that is not all of them."""
+    """What is missing, once each, with whose it is where not all lack it."""
     runs = [(arm, run) for arm in arms for run in arm.runs]
     missing: dict[str, list[str]] = {}
     for arm, run in runs:
@@ -206,4 +206,9 @@ def _notes(arms: Sequence[Arm]) -> tuple[str, ...]:
     shown = []
     for note, whose in missing.items():
         shown.append(note if len(whose) == len(runs) else f"{note} ({'; '.join(whose)})")
+    bare = [arm.name for arm in arms if arm.embeddings is None]
+    if bare:
+        whose = [] if len(bare) == len(arms) else bare
+        note = "There are no embeddings: `pixelcontrast embed RUN` writes what their maps are drawn from."
+        shown.append(f"{note} ({'; '.join(whose)})" if whose else note)
     return tuple(shown)

@@ -67,7 +67,7 @@ class Run:
         starts: Provenance of the start and of each resume.
         images: Counts by image; None from an older version.
         embeddings: Of some pixels; None if `embed` was not called.
-        missing: What could not be shown and how to have it, a sentence each.
+        missing: What of the above could not be shown and how to have it, a sentence each.
     """
 
     folder: RunFolder
@@ -126,7 +126,7 @@ def read_run(path: Path, *, evaluation: str | None = None) -> Run:
         starts=tuple(_json_lines(folder.provenance)),
         images=images,
         embeddings=embeddings,
-        missing=_missing(folder, scores, images, embeddings),
+        missing=_missing(folder, scores, images),
     )
 
 
@@ -199,9 +199,7 @@ def _read_palette(path: Path) -> tuple[Color, ...]:
         raise RunError(f"{path} is not the configuration of a network: {error}") from error
 
 
-def _missing(
-    folder: RunFolder, scores: Scores | None, images: ImageCounts | None, embeddings: PixelEmbeddings | None
-) -> tuple[str, ...]:
+def _missing(folder: RunFolder, scores: Scores | None, images: ImageCounts | None) -> tuple[str, ...]:
     notes = []
     if scores is None:
         notes.append("Training has not ended: there are no final scores yet.")
@@ -212,6 +210,4 @@ def _missing(
         )
     if not folder.metrics.exists():
         notes.append("There is no metrics.jsonl, so there are no curves.")
-    if embeddings is None:
-        notes.append("There are no embeddings: `pixelcontrast embed RUN` writes what their maps are drawn from.")
     return tuple(notes)

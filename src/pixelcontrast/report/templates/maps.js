@@ -90,7 +90,7 @@
     const right = map.prediction[i] === data.label[i];
     text.append(
       title,
-      tip.element("div", `predicted ${data.classes[map.prediction[i]]}, ${map.probability[i]} %`, right ? "up" : "down"),
+      tip.element("div", `predicted ${data.classes[map.prediction[i]]}, ${map.probability[i]} %`, right ? "good" : "bad"),
       tip.element("div", data.names[data.image[i]]),
       tip.element("div", `row ${data.row[i]}, column ${data.column[i]}`, "unit"),
     );
