@@ -94,9 +94,8 @@ def flow_costs(counts: Int[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
     hits = counts.diagonal()
     unions = counts.sum(0) + counts.sum(1) - hits
     num_classes = max((unions > 0).sum(), 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        won = np.nan_to_num(counts / unions[:, None])
-        relieved = np.nan_to_num(hits / (unions - counts)) - np.nan_to_num(hits / unions)
+    won = _ratio(counts, unions[:, None])
+    relieved = _ratio(hits, unions - counts) - _ratio(hits, unions)
     costs: np.ndarray = 100 * (won + relieved) / num_classes
     np.fill_diagonal(costs, 0)
     return costs
@@ -122,6 +121,13 @@ def _cell(share: float) -> Cell:
     if np.isnan(share):
         return Cell(None, 0)
     return Cell(100 * float(share), 0 if share < 0.005 else int(np.ceil(share**0.6 * _LEVELS)))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Quotients; 0 where there is nothing to divide by."""
+    shape = np.broadcast_shapes(above.shape, below.shape)
+    quotients: np.ndarray = np.divide(above, below, out=np.zeros(shape), where=below > 0)
+    return quotients
 
 
 def _shares(counts: Int[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:

@@ -23,6 +23,7 @@ from pixelcontrast.report.pictures import data_uri
 PIXELS = 1500  # of all classes together: t-SNE of more takes long, and shows no more
 _SEED = 0
 _PERPLEXITY = 30
+_COMPONENTS = 50
 _NEIGHBOURS = 10
 _SIDE = 1000  # of the square that a map is drawn in
 
@@ -146,13 +147,9 @@ def flatten_all(spaces: Sequence[Float[np.ndarray, "n _"]]) -> list[Flat]:
     with perplexity 30, so equal rows give equal maps. Two maps at a time, a thread each: threads within one would make
     sums, and with them the map, depend on the machine.
     """
-    from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
-    components = []
-    for rows in spaces:
-        pca = PCA(min(50, *rows.shape), svd_solver="full")
-        components.append((pca.fit_transform(rows), 100 * pca.explained_variance_ratio_))
+    components = [principal_components(rows) for rows in spaces]
     with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         mapped = list(pool.map(_tsne, [rows for rows, _ in components]))
     flat: list[Flat] = []
@@ -163,6 +160,17 @@ def flatten_all(spaces: Sequence[Float[np.ndarray, "n _"]]) -> list[Flat]:
         tsne_map = _turned(tsne, mapped[0]) if flat else tsne
         flat.append(Flat(_in_square(pca_map), _in_square(tsne_map), (float(first), float(second))))
     return flat
+
+
+def principal_components(rows: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, " p"]]:
+    """Rows along the at most 50 directions of most variance, and the shares of the variance there, in percent.
+
+    All zero where the rows do not differ, as those of collapsed embeddings.
+    """
+    sides, sizes, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    sizes = np.where(sizes > 1e-9, sizes, 0.0)
+    shares: np.ndarray = 100 * sizes**2 / max(float((sizes**2).sum()), 1e-12)
+    return (sides * sizes)[:, :_COMPONENTS], shares[:_COMPONENTS]
 
 
 def measure(rows: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> Measures:
@@ -194,7 +202,7 @@ def points_path(places: Int[np.ndarray, "n 2"]) -> str:
 def _tsne(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n 2"]:
     from sklearn.manifold import TSNE
 
-    if len(rows) < 4 or rows.shape[1] < 2:
+    if len(rows) < 4 or rows.shape[1] < 2 or not rows.any():
         return np.pad(rows[:, :2], ((0, 0), (0, max(2 - rows.shape[1], 0))))
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
     places: np.ndarray = TSNE(perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(rows)

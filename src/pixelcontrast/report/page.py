@@ -28,7 +28,7 @@ from pixelcontrast.report.origin import origins, recipe_changes
 from pixelcontrast.report.palette import as_hex, chart_colours
 from pixelcontrast.report.pictures import BETTER, BOTH_WRONG, example_groups
 from pixelcontrast.report.runs import Color, Run, find_runs, read_run
-from pixelcontrast.report.scales import percent, short, signed
+from pixelcontrast.report.scales import direction, percent, short, signed
 from pixelcontrast.report.summary import standings, strip, verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -125,7 +125,7 @@ def render(values: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "signed": signed, "short": short, "hex": as_hex}
+    environment.filters |= {"percent": percent, "signed": signed, "direction": direction, "short": short, "hex": as_hex}
     environment.globals |= {"kind_of": kind_of}
     style = environment.get_template("report.css").render(values)
     script = "\n".join(_TEMPLATES.joinpath(name).read_text() for name in _SCRIPTS)

@@ -82,8 +82,18 @@ def percent(value: float | None, *, digits: int = 1) -> str:
 
 
 def signed(value: float | None, *, digits: int = 1) -> str:
-    """A difference with its sign, a true minus; a dash where there is none."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")  # noqa: RUF001
+    """A difference with its sign, a true minus, and no sign where it rounds to zero; a dash where there is none."""
+    if value is None:
+        return "–"
+    if direction(value, digits=digits) == "none":
+        return f"{0:.{digits}f}"
+    return f"{value:+.{digits}f}".replace("-", "−")  # noqa: RUF001
+
+
+def direction(value: float, *, digits: int = 1) -> str:
+    """Where a difference points, as it is shown: "up", "down" or "none"."""
+    rounded = round(value, digits)
+    return "up" if rounded > 0 else "down" if rounded < 0 else "none"
 
 
 def _trim(text: str) -> str:
