@@ -53,6 +53,15 @@ def column(page: Any, table: str, index: int) -> list[str]:
     return page.eval_on_selector_all(f"{table} tbody tr", f"rows => rows.map(row => row.cells[{index}].dataset.value)")
 
 
+def bring(locator: Any) -> Any:
+    """Scroll a part into the middle of the window, wait until it lies still, and return its box."""
+    locator.evaluate(
+        "async element => { element.scrollIntoView({ block: 'center', behavior: 'instant' });"
+        " for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame); }"
+    )
+    return locator.bounding_box()
+
+
 def tip(page: Any) -> str:
     return str(page.locator("#tip").inner_text()) if page.locator("#tip").is_visible() else ""
 
@@ -80,8 +89,7 @@ def test_the_table_of_classes_sorts_both_ways(page: Any) -> None:
 
 def test_a_chart_tells_its_values_by_pointer_and_by_keys(page: Any) -> None:
     chart = page.locator("#training figure.chart").first
-    chart.scroll_into_view_if_needed()
-    box = chart.locator("svg").bounding_box()
+    box = bring(chart.locator("svg"))
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     shown = tip(page)
     assert "step" in shown
@@ -98,9 +106,8 @@ def test_a_chart_tells_its_values_by_pointer_and_by_keys(page: Any) -> None:
 
 def test_a_pixel_of_a_map_tells_image_class_and_prediction_and_is_ringed_in_all(page: Any) -> None:
     first = page.locator("figure.map svg").first
-    first.scroll_into_view_if_needed()
+    box = bring(first)
     x, y = page.evaluate("JSON.parse(document.getElementById('map-data').textContent).maps[0].tsne[0]")
-    box = first.bounding_box()
     scale = box["width"] / 1000
     page.mouse.move(box["x"] + x * scale, box["y"] + y * scale)
     shown = tip(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,77 +14,99 @@ from pixelcontrast.report.runs import Run, Series
 _LOSS = "loss/"
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A logged figure and how its chart looks.
+
+    Attributes:
+        name: As it is logged.
+        title: Of the chart.
+        unit: Of the values.
+        note: How to read it.
+        zero: Whether the axis must reach zero.
+        smooth: Whether it is noisy, so that its running mean is drawn over it.
+        factor: Values are multiplied by it, such as 100 for percent.
+    """
+
+    name: str
+    title: str
+    unit: str
+    note: str = ""
+    zero: bool = False
+    smooth: bool = True
+    factor: float = 1.0
+
+
+MIOU = Figure("val/mIoU", "mIoU on the validation split", "%", smooth=False)
+RATE = Figure("lr", "Learning rate", "", zero=True, smooth=False)
+SPEED = Figure(
+    "images_per_second",
+    "Speed",
+    "images/s",
+    "Wall time, with evaluations and checkpoints; the dips are theirs.",
+    zero=True,
+)
+SPREAD = (
+    Figure(
+        "contrast/alignment",
+        "Alignment",
+        "squared distance",
+        "Mean squared distance of two anchors of one class; lower is tighter. 0 is one point.",
+    ),
+    Figure(
+        "contrast/uniformity",
+        "Uniformity",
+        "log mean potential",
+        "Lower is more spread: 0 if all anchors coincide, about −4 if they cover the sphere.",  # noqa: RUF001
+    ),
+)
+STEPS = (
+    Figure(
+        "contrast/hard_anchor_share",
+        "Hard anchors",
+        "% of anchors",
+        "Share of the anchors that the network predicts wrongly at that step.",
+        factor=100,
+    ),
+    Figure(
+        "contrast/gradient_ratio",
+        "Gradient of contrast",
+        "× that of the dense loss",
+        "Norms at the tapped features. Far above 1, contrast drowns the dense loss.",
+        zero=True,
+        smooth=False,
+    ),
+    Figure("contrast/memory_fill", "Memory filled", "% of slots", zero=True, smooth=False, factor=100),
+    Figure(
+        "contrast/memory_age",
+        "Age of memory",
+        "steps",
+        "Mean age of the rows of a class, averaged over classes; old rows are of an older network.",
+        zero=True,
+    ),
+)
+LONELY = Figure(
+    "contrast/anchors_without_positives",
+    "Anchors without a positive",
+    "per step",
+    "They are left out of the loss.",
+    zero=True,
+)
+
+
 def training_charts(arms: Sequence[Arm]) -> list[Chart]:
     """Losses by term, mIoU, learning rate and speed, as far as the runs logged them."""
-    charts = [
-        _chart(arms, name, _title_of(name), unit="nats", note=_note_of(name))
-        for name in _terms(arms)
-        if name != "loss/contrast"
-    ]
-    charts += [
-        _contrast_loss(arms),
-        _chart(arms, "val/mIoU", "mIoU on the validation split", unit="%", smooth=False),
-        _chart(arms, "lr", "Learning rate", unit="", zero=True, smooth=False),
-        _chart(
-            arms,
-            "images_per_second",
-            "Speed",
-            unit="images/s",
-            zero=True,
-            note="Wall time, with evaluations and checkpoints; the dips are theirs.",
-        ),
-    ]
+    terms = [name for name in _terms(arms) if name != "loss/contrast"]
+    charts = [_chart(arms, Figure(name, _title_of(name), "nats", _note_of(name))) for name in terms]
+    charts += [_contrast_loss(arms), *(_chart(arms, figure) for figure in (MIOU, RATE, SPEED))]
     return [chart for chart in charts if chart is not None]
 
 
 def health_charts(arms: Sequence[Arm], num_classes: int) -> list[Chart]:
     """How the embeddings and the memory fare over the run, of arms trained with contrast."""
     arms = [arm for arm in arms if arm.runs[0].has_contrast]
-    charts = [
-        _similarities(arms),
-        _chart(
-            arms,
-            "contrast/alignment",
-            "Alignment",
-            unit="squared distance",
-            note="Mean squared distance of two anchors of one class; lower is tighter. 0 is one point.",
-        ),
-        _chart(
-            arms,
-            "contrast/uniformity",
-            "Uniformity",
-            unit="log mean potential",
-            note="Lower is more spread: 0 if all anchors coincide, about −4 if they cover the sphere.",  # noqa: RUF001
-        ),
-        _effective_rank(arms, num_classes),
-        _chart(
-            arms,
-            "contrast/hard_anchor_share",
-            "Hard anchors",
-            unit="% of anchors",
-            factor=100,
-            note="Share of the anchors that the network predicts wrongly at that step.",
-        ),
-        _chart(
-            arms,
-            "contrast/gradient_ratio",
-            "Gradient of contrast",
-            unit="× that of the dense loss",
-            zero=True,
-            smooth=False,
-            note="Norms at the tapped features. Far above 1, contrast drowns the dense loss.",
-        ),
-        _chart(arms, "contrast/memory_fill", "Memory filled", unit="% of slots", factor=100, zero=True, smooth=False),
-        _chart(
-            arms,
-            "contrast/memory_age",
-            "Age of memory",
-            unit="steps",
-            zero=True,
-            note="Mean age of the rows of a class, averaged over classes; old rows are of an older network.",
-        ),
-        _lonely_anchors(arms),
-    ]
+    spread, steps = ([_chart(arms, figure) for figure in figures] for figures in (SPREAD, STEPS))
+    charts = [_similarities(arms), *spread, _effective_rank(arms, num_classes), *steps, _lonely_anchors(arms)]
     return [chart for chart in charts if chart is not None]
 
 
@@ -99,19 +122,9 @@ def series_of(run: Run, name: str) -> Series | None:
     return Series(np.append(found.steps, last.steps), np.append(found.values, last.values))
 
 
-def _chart(
-    arms: Sequence[Arm],
-    name: str,
-    title: str,
-    *,
-    unit: str,
-    note: str = "",
-    zero: bool = False,
-    smooth: bool = True,
-    factor: float = 1.0,
-) -> Chart | None:
-    lines = [line for arm in arms for line in _lines(arm, name, smooth=smooth, factor=factor)]
-    return draw_lines(title, lines, unit=unit, note=note, zero=zero)
+def _chart(arms: Sequence[Arm], figure: Figure) -> Chart | None:
+    lines = [line for arm in arms for line in _lines(arm, figure.name, smooth=figure.smooth, factor=figure.factor)]
+    return draw_lines(figure.title, lines, unit=figure.unit, note=figure.note, zero=figure.zero)
 
 
 def _lines(
@@ -186,11 +199,8 @@ def _effective_rank(arms: Sequence[Arm], num_classes: int) -> Chart | None:
 
 def _lonely_anchors(arms: Sequence[Arm]) -> Chart | None:
     """Anchors without a positive; None where there never was one."""
-    name = "contrast/anchors_without_positives"
-    if not any(run.metrics[name].values.any() for arm in arms for run in arm.runs if name in run.metrics):
-        return None
-    note = "They are left out of the loss."
-    return _chart(arms, name, "Anchors without a positive", unit="per step", zero=True, note=note)
+    logged = [run.metrics[LONELY.name] for arm in arms for run in arm.runs if LONELY.name in run.metrics]
+    return _chart(arms, LONELY) if any(series.values.any() for series in logged) else None
 
 
 def _terms(arms: Sequence[Arm]) -> list[str]:
