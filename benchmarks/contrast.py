@@ -6,19 +6,21 @@
 
 `loss` is forward and backward of the loss alone. `step` starts from a map of embeddings: anchors, normalisation, loss,
 backward to the map, and storing in the memory. `projection` starts from the 720 channels of HRNet-W48 and projects
-them. Baselines take gigabytes; each runs only if told to.
+them. Baselines take gigabytes (pytorch-metric-learning at 190,000 keys 12); each runs only if told to. Sizes that the
+JSON has already, of the same source on the same machine, are kept, so that a table can be made piece by piece.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from baselines import DenseStep, pytorch_metric_learning_loss, pytorch_metric_learning_step
-from measure import measure, write
+from measure import environment, measure, write
 from torch import Tensor
 
 from pixelcontrast.contrast import MemoryOptions, PixelContrast
@@ -46,13 +48,22 @@ def main() -> None:
     torch.manual_seed(0)
     run = {"loss": loss_functions, "step": step_functions, "projection": projection_functions}[options.what]
     sizes = options.keys if options.what == "loss" else options.memory
-    results = {}
+    path = options.output or RESULTS / f"contrast_{options.what}_{options.device}_{options.dtype}.json"
+    settings = {"classes": CLASSES, "dim": DIM, "anchors": CLASSES * ANCHORS_PER_CLASS, "dtype": options.dtype}
+    results = earlier(path, settings)
     for size in sizes:
         results[str(size)] = measure(run(size, options), options.repetitions)
         report(size, results[str(size)])
-    name = f"contrast_{options.what}_{options.device}_{options.dtype}.json"
-    settings = {"classes": CLASSES, "dim": DIM, "anchors": CLASSES * ANCHORS_PER_CLASS, "dtype": options.dtype}
-    write(options.output or RESULTS / name, {"settings": settings, "results": results})
+        ordered = dict(sorted(results.items(), key=lambda item: int(item[0])))
+        write(path, {"settings": settings, "results": ordered})
+
+
+def earlier(path: Path, settings: dict[str, object]) -> dict[str, dict[str, dict[str, float]]]:
+    """Results of a file that were measured where and on what this process measures."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    now = environment()
+    same = [content.get("environment", {}).get(key) == now[key] for key in ("commit", "hardware", "threads", "torch")]
+    return content["results"] if all(same) and content["settings"] == settings else {}
 
 
 def report(size: int, result: dict[str, dict[str, float]]) -> None:
