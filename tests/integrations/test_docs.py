@@ -56,6 +56,16 @@ def test_chance_level_and_floor_are_those_computed() -> None:
     assert all(" ".join(text.split()) in " ".join(FAQ.split()) for text in said)
 
 
+def test_what_the_paper_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "paper.md").read_text()
+    named = re.findall(r"`([\w/.]+\.py)::(\w+)`", page)
+    named += [("contrast/test_defects.py", name) for name in re.findall(r"`(test_\d\d_\w+)`", page)]
+    for path, name in named:
+        folder = ROOT / ("tests" if Path(path).name.startswith("test_") else "src/pixelcontrast")
+        assert re.search(rf"^(def|class) {name}\b", (folder / path).read_text(), re.MULTILINE), f"{path}::{name}"
+    assert {int(name[5:7]) for _, name in named if re.match(r"test_\d\d_", name)} == set(range(1, 19))
+
+
 def test_the_reference_is_that_of_the_docstrings(tmp_path: Path) -> None:
     script, page = ROOT / "docs" / "make_api.py", tmp_path / "api.md"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -1,5 +1,7 @@
 """The streaming loss: equal to the dense one, with a gradient that is ready before backward, in little memory."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -145,10 +147,26 @@ def test_peak_memory_is_far_below_one_matrix_of_similarities(
     batch = PixelSet(anchors, labels)
     stored = PixelSet(memory, memory_labels)
     options = {"own_key": torch.arange(n), "mining": mining, "positives_per_anchor": 64, "negatives_per_anchor": 64}
-    contrast_key_sets(anchors, labels, batch, stored, **options)  # what is allocated once
+    peak = peak_of(lambda: contrast_key_sets(anchors, labels, batch, stored, **options).backward())
+    assert 1 << 20 < peak < limit << 20
+    assert n * m * 4 > 78 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mining", "megabytes"), [("all", 32), ("semi_hard", 128)])
+def test_peak_memory_at_full_size(mining: str, megabytes: int) -> None:
+    """1024 anchors, 190,000 keys, 256-d: the dense form holds gigabytes."""
+    anchors, labels = unit(1024, 256, torch.float32).requires_grad_(), torch.arange(1024) % 19
+    stored = PixelSet(unit(190_000, 256, torch.float32), (torch.arange(190_000) % 19).sort().values)
+    peak = peak_of(lambda: contrast_key_sets(anchors, labels, None, stored, mining=mining).backward())
+    assert 1_000_000 < peak < 1_000_000 * megabytes
+
+
+def peak_of(function: Callable[[], object]) -> int:
+    """Most bytes held beyond what was held before the call; the second one, for the first allocates what stays."""
+    function()
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        contrast_key_sets(anchors, labels, batch, stored, **options).backward()
+        function()
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = torch.tensor([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]).cumsum(0)
-    assert 1 << 20 < held.max() < limit << 20
-    assert n * m * 4 > 78 << 20
+    return int(held.max())
