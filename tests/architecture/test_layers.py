@@ -95,3 +95,9 @@ def test_core_imports_torch_and_jaxtyping_only(path: Path) -> None:
 
     allowed = {"torch", "jaxtyping", "pixelcontrast", "triton", "__future__"} | set(sys.stdlib_module_names)
     assert {name.split(".")[0] for name in imports_of(path)} <= allowed
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest imports test files by their names alone: two of one name collide when both folders are collected."""
+    names = [path.name for path in (SOURCE.parents[1] / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

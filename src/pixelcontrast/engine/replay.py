@@ -27,7 +27,7 @@ class Replay:
         batches: Image, labels and names of each batch of this rank.
         generators: State of torch's generators at the step's start.
         network: Weights and batch statistics of the segmentor at the step's start.
-        contrast: State of the criterion, its memory included; empty without contrast.
+        contrast: State of the criteria by their number, memories included; empty without contrast.
         class_names: By class id.
         palette: By class id.
         precision: As in a recipe.
