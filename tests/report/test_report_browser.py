@@ -1,21 +1,16 @@
 """The report in a real browser: it renders without an error or a request, and hovering, sorting and switching work."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chromium import launched, require_browser, watched_page
 from pixelcontrast.report.page import write_report
 from report_runs import CLASSES, write_study
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-if CHROMIUM is None:
-    pytest.skip("needs Chromium (Debian: apt install chromium)", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+require_browser()
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +21,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=lambda look: f"{look[0]} {look[1]}")
 def page(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     """The report, opened; that nothing went wrong meanwhile is checked at the end of every test."""
     width, theme = request.param
-    troubles: list[str] = []
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-    page = context.new_page()
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda sent: troubles.append(sent.url) if not sent.url.startswith(("data:", "file:")) else None)
-    page.goto(report.as_uri())
-    yield page
-    context.close()
-    assert troubles == []
+    with watched_page(browser, width=width, theme=theme, own="file:") as page:
+        page.goto(report.as_uri())
+        yield page
 
 
 def column(page: Any, table: str, index: int) -> list[str]:
