@@ -90,6 +90,9 @@ def test_a_failed_run_is_reported_and_only_it_is_run_again() -> None:
     assert set(stored["difference"]["contrast"]) >= {"mean", "low", "high", "p"}
     assert stored["difference_by_class"]["contrast"].keys() == {"road"}
     assert set(stored["hours_by_run"]["contrast"]) == {"0", "1"}
+    page = Path("out/report.html").read_text()
+    assert "<h1>synthetic/hrnet_w18_small: cross_entropy, contrast</h1>" in page
+    assert "<b>+2.2</b> points of mIoU with contrast against cross entropy" in page
     text = Path("out/compare.md").read_text()
     assert "| contrast | 2 | 52.75 | 1.06 | 52.00 53.50 | +2.25 |" in text
     assert "| pole | absent | - |" in text

@@ -75,7 +75,7 @@ def compare(
         console=Console(soft_wrap=True),
     )
     typer.echo(as_markdown(comparison))
-    typer.echo(f"written: {folder / 'compare.md'}, {folder / 'compare.json'}")
+    typer.echo("written: " + ", ".join(str(folder / name) for name in ("compare.md", "compare.json", "report.html")))
     if failures:
         typer.echo(f"{failures} runs failed; the same command tries them again", err=True)
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ from pixelcontrast.errors import RunError
 from pixelcontrast.files import write_text
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.root import Recipe, dump, load
+from pixelcontrast.report.page import write_report
 
 
 def compare(
@@ -47,7 +48,7 @@ def compare(
         console: Where progress is shown.
 
     Returns:
-        The comparison, and how many runs failed.
+        The comparison, and how many runs failed. compare.json, compare.md and report.html lie in `output`.
 
     Raises:
         UserError: If a recipe cannot be used, an arm differs in more than it declares, or the folder holds runs of
@@ -83,6 +84,8 @@ def compare(
     run_jobs(jobs, parallel=parallel, report=report)
     comparison = _comparison()
     _save(comparison, output)
+    if any(comparison.runs.values()):
+        write_report([output], output / "report.html", title=f"{source}: {', '.join(comparison.arms)}")
     return comparison, failures
 
 
