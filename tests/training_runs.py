@@ -2,11 +2,16 @@
 
 import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import torch
 from rich.console import Console
 
+from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.training import train
 from pixelcontrast.recipe.root import Recipe, dump
@@ -24,3 +29,17 @@ def metrics_of(run_dir: Path) -> list[dict[str, float]]:
 
 def shortened(recipe: Recipe, **trainer: float) -> Recipe:
     return replace(recipe, trainer=replace(recipe.trainer, **trainer))
+
+
+@contextmanager
+def before_each_batch(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], object]) -> Iterator[None]:
+    """Call `act(step)` before each training batch."""
+    step = SegmentationTask.training_step
+
+    def acting(task: SegmentationTask, batch: object, batch_idx: int) -> torch.Tensor:
+        act(task.global_step)
+        return step(task, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationTask, "training_step", acting)
+        yield

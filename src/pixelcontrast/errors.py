@@ -10,6 +10,18 @@ class UserError(Exception):
     """A mistake the user can correct. The command prints its text without a traceback and exits with 2."""
 
 
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """A run was told to stop, has saved what it needs, and can go on.
+
+    Args:
+        number: Of the signal. The command exits with 128 + this, as shells say that a signal ended a process.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.exit_code = 128 + number
+
+
 class RecipeError(UserError):
     """A recipe, or a `--set`, that cannot be used."""
 

@@ -79,12 +79,13 @@ def clear_partial(folder: Path) -> None:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that it hides, says that a disk or a user's share of it is full."""
-    while error is not None:
-        numbers = (errno.ENOSPC, errno.EDQUOT)
+    numbers, seen = (errno.ENOSPC, errno.EDQUOT), []
+    while error is not None and error not in seen:  # an error may be its own cause
         if isinstance(error, OSError) and error.errno in numbers:
             return True
         if any(f"(os error {number})" in str(error) for number in numbers):  # how Rust, so safetensors, says it
             return True
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return False
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from pixelcontrast.compare.studies import load_study, study_names
 from pixelcontrast.compare.study import compare
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
-from pixelcontrast.errors import RecipeError, RunError
+from pixelcontrast.errors import RecipeError, RunError, Stopped
 from pixelcontrast.recipe.root import dump, load
 
 RECIPE = "synthetic/hrnet_w18_small"
@@ -146,6 +147,29 @@ def test_an_interrupt_stops_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         except ProcessLookupError:
             return
     pytest.fail("the run outlives the comparison")
+
+
+def test_sigterm_lets_each_run_end_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "def stop(*_):\n    time.sleep(1)\n    open(sys.argv[1], 'w').write('saved')\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, stop)\nopen(sys.argv[1], 'w').write('training')\ntime.sleep(60)"
+    )
+    monkeypatch.setattr(Job, "command", lambda job: [sys.executable, "-c", script, f"{job.log}.state"])
+
+    def terminated(*_: object) -> None:
+        while not any(p.read_text() for p in tmp_path.glob("log*.state")):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(jobs_module, "as_completed", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    jobs = [Job("a", seed, tmp_path / "r", tmp_path / "run", tmp_path / f"log{seed}") for seed in (0, 1)]
+    with pytest.raises(Stopped) as stop:
+        jobs_module.run_jobs(jobs, parallel=1, report=lambda _: None)
+    assert stop.value.exit_code == 143
+    assert [(p.name, p.read_text()) for p in tmp_path.glob("log*.state")] == [("log0.state", "saved")]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 class TestArms:

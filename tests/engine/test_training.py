@@ -69,34 +69,6 @@ def test_runs_with_and_without_contrast_start_equal(recipe: Recipe) -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"ema_decay": 0.9, "evaluate_every": 3}], ids=str)
-def test_interrupted_and_resumed_equals_uninterrupted(
-    recipe: Recipe, tmp_path: Path, options: dict[str, float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = shortened(recipe, **options)
-    run(recipe, tmp_path / "whole")
-
-    step = SegmentationTask.training_step
-
-    def dies_at_four(task: SegmentationTask, batch: object, batch_idx: int) -> torch.Tensor:
-        if task.global_step == 4:
-            raise RuntimeError("the plug is pulled")
-        return step(task, batch, batch_idx)
-
-    monkeypatch.setattr(SegmentationTask, "training_step", dies_at_four)
-    with pytest.raises(RuntimeError, match="plug"):
-        run(recipe, tmp_path / "parts")
-    monkeypatch.undo()
-    _, printed = run(recipe, tmp_path / "parts", resume=True)
-    assert "resuming at step 3" in printed
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
-    assert metrics_of(whole) == metrics_of(parts)
-    lines = {name: len((parts / name).read_text().splitlines()) for name in ("speed.jsonl", "provenance.jsonl")}
-    assert lines == {"speed.jsonl": 6, "provenance.jsonl": 2}
-    assert (whole / "scores.json").read_text() == (parts / "scores.json").read_text()
-
-
 def test_a_finished_run_is_not_trained_again(recipe: Recipe, tmp_path: Path) -> None:
     recipe = shortened(recipe, max_steps=1)
     scores, _ = run(recipe, tmp_path / "run")

@@ -22,13 +22,13 @@ from pixelcontrast.cli import (
     reporting,
     running,
 )
-from pixelcontrast.errors import UserError
+from pixelcontrast.errors import Stopped, UserError
 
 _MISUSE, _INTERRUPTED = 2, 130
 
 
 class _Commands(TyperGroup):
-    """A mistake of the user's is a message and exit code 2; an interrupt is exit code 130. Neither is a traceback."""
+    """A mistake of the user's is a message and exit code 2, a signal is exit code 128 + its number; no tracebacks."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
@@ -37,6 +37,8 @@ class _Commands(TyperGroup):
         except UserError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(_MISUSE) from error
+        except Stopped as stop:  # it has said how to go on
+            raise typer.Exit(stop.exit_code) from stop
         except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
             raise typer.Exit(_INTERRUPTED) from error

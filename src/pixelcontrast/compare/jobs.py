@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from pixelcontrast.engine.provenance import core_count
+from pixelcontrast.errors import Stopped
 
 
 @dataclass(frozen=True)
@@ -61,20 +66,54 @@ class Finished:
 def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished], None]) -> None:
     """Train what is not done yet, `parallel` runs at a time, and report each run as it ends.
 
-    A failed run does not stop the others. An interrupt stops all of them; each can go on from its last checkpoint.
+    A failed run does not stop the others. SIGINT and SIGTERM stop all: each ends its step and saves, and can go on.
+
+    Raises:
+        Stopped: After SIGTERM, when all runs have ended.
+        KeyboardInterrupt: After SIGINT, likewise.
     """
     threads = max(1, core_count() // parallel)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
     running: set[subprocess.Popen[bytes]] = set()
     pool = ThreadPoolExecutor(parallel)
-    try:
+    with _sigterm_as_exception():
         futures = [pool.submit(_run, job, environment, running) for job in jobs if not job.done]
-        for future in as_completed(futures):
-            report(future.result())
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(running):
+        try:
+            for future in as_completed(futures):
+                report(future.result())
+        except (KeyboardInterrupt, Stopped):
+            print("stopping: each run ends its step and saves; the same command goes on", file=sys.stderr)
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            _end(running, futures)
+
+
+def _end(running: set[subprocess.Popen[bytes]], futures: Sequence[Future[Finished]]) -> None:
+    """Tell each process once to stop, those too that are just being started, and wait for them."""
+    told: set[subprocess.Popen[bytes]] = set()
+    while not all(future.done() for future in futures):
+        for process in set(running) - told:
             process.terminate()
+            told.add(process)
+        time.sleep(0.05)
+
+
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    """Raise Stopped where SIGTERM comes; Python allows handlers in the main thread only."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(job: Job, environment: dict[str, str], running: set[subprocess.Popen[bytes]]) -> Finished:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -218,6 +219,7 @@ def training_loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         generator=Generator(),  # else making workers draws from the global one, which dropout lives on
+        worker_init_fn=outlive_signals,
     )
 
 
@@ -242,7 +244,20 @@ def evaluation_loader(
         num_workers=options.workers,
         collate_fn=_as_it_is,
         generator=Generator(),
+        worker_init_fn=outlive_signals,
     )
+
+
+def outlive_signals(worker: int) -> None:
+    """Let a worker live on where a signal goes to all processes of a run, as a terminal, SLURM and torchrun send it.
+
+    The training process decides what a signal means, and needs its workers until the step has ended; they end with it.
+    It ends them by SIGTERM only where they do not answer; so of SIGTERMs one is let pass.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(signal, "SIGUSR1"):  # SLURM's, before it ends a job
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def collate(samples: Sequence[StreamSample | UserError]) -> Batch | UserError:

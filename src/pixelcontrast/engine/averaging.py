@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.distributed.tensor import DTensor
 
 from pixelcontrast.nn.segmentor import Segmentor
 
@@ -57,8 +58,11 @@ class AverageWeights(Callback):
 def update_average(average: torch.nn.Module, network: torch.nn.Module, *, decay: float) -> None:
     """Move the floating-point weights and buffers of `average` towards those of `network`; copy its counters."""
     pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
-    floating = [(old, new) for old, new in pairs if old.is_floating_point()]
+    floating = [(old, new) for old, new in pairs if old.is_floating_point() and not isinstance(new, DTensor)]
     torch._foreach_lerp_([old for old, _ in floating], [new for _, new in floating], 1 - decay)
+    for old, new in pairs:
+        if isinstance(new, DTensor):  # a sharded one is put together and dropped, one at a time
+            old.lerp_(new.full_tensor(), 1 - decay)
     for old, new in pairs:
         if not old.is_floating_point():
             old.copy_(new)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,28 +13,45 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pixelcontrast.contrast import PixelContrast
+from pixelcontrast.engine.logging import append_metrics, validations
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.errors import Stopped
 
 
 class EvaluateEvery(Callback):
-    """Evaluates on the validation split every `every` optimiser steps, but for the last, which the run ends with."""
+    """Evaluates on the validation split every `every` optimiser steps, but for the last, which the run ends with.
 
-    def __init__(self, evaluate: Callable[[int], Scores], *, every: int, console: Console) -> None:
-        self.evaluate, self.every, self.console = evaluate, every, console
-        self._last = 0
+    Which evaluations are done, and the best of them, is read off metrics.jsonl, so that a run that stopped in one makes
+    up for it, and does none twice.
+    """
+
+    def __init__(self, evaluate: Callable[[int], Scores], *, every: int, metrics: Path, console: Console) -> None:
+        self.evaluate, self.every, self.metrics, self.console = evaluate, every, metrics, console
+        self._done: dict[int, float] = {}
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Find out what is done, and make up for an evaluation that did not come to its end."""
+        self._done = trainer.strategy.broadcast(validations(self.metrics))
+        self.on_train_batch_end(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Evaluate where the step says so; all ranks take part."""
         step = trainer.global_step
-        if step == self._last or step % self.every or step >= trainer.max_steps:
+        if step == 0 or step in self._done or step % self.every or step >= trainer.max_steps or trainer.should_stop:
             return
-        self._last = step
-        scores = self.evaluate(step)
+        try:
+            scores = self.evaluate(step)
+        except Stopped:  # the training stops at the end of this step too, and a resumed run makes up for it
+            return
+        self._done[step] = scores.mIoU
         metrics = {"val/mIoU": scores.mIoU, "val/aAcc": scores.aAcc, "val/mAcc": scores.mAcc}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step)
         if trainer.is_global_zero:
+            append_metrics(self.metrics, metrics, step=step)
             self.console.print(scores.table(f"validation at step {step}"))
+            best = max(self._done, key=lambda each: self._done[each])
+            self.console.print(f"best so far: mIoU {self._done[best]:.2f} at step {best}")
 
 
 class WarnOfCollapse(Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ def tally_split(
     device: torch.device,
     indices: Iterable[int],
     observe: Callable[[int, EvaluationSample, Prediction, Tensor], None] | None = None,
+    go_on: Callable[[], bool] | None = None,
 ) -> None:
     """Predict every sample of this rank, and add up what all ranks count.
 
@@ -35,9 +37,10 @@ def tally_split(
         indices: Of the samples, in the split.
         observe: Called with index, sample, prediction, and the image's own pixels right, labelled and predicted [3 k],
             before they are dropped.
+        go_on: Asked before each image; once it says no, this rank is through.
     """
     with evaluating(segmentor):
-        for index, sample in zip(indices, samples, strict=True):
+        for index, sample in takewhile(lambda _: go_on is None or go_on(), zip(indices, samples, strict=True)):
             prediction = predict(segmentor, sample.image.to(device), options).of(0)
             own = tally.add(index, sample.labels.to(device), prediction)
             if observe is not None:

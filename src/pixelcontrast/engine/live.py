@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from pixelcontrast.contrast import PixelContrast
 from pixelcontrast.data import DataSet
@@ -39,15 +40,17 @@ class LiveView(Callback):
     Pictures are flat colours, some 20 kB each; the photographs are written once. Embeddings are overwritten.
 
     Args:
-        network: What is deployed: the network, or the average of its weights.
+        deployed: Asks for the network that is deployed, as it is at that moment; every rank asks.
         data: The data section of the recipe.
         images: How many images, evenly spaced over the validation split.
         pixels: How many of their pixels the projector shows, roughly: each class has an equal share; 0 for none.
         every: Steps between evaluations; None if there is one at the end alone.
     """
 
-    def __init__(self, network: Segmentor, data: DataSet, *, images: int, pixels: int, every: int | None) -> None:
-        self.network, self.data, self.every = network, data, every
+    def __init__(
+        self, deployed: Callable[[], Segmentor], data: DataSet, *, images: int, pixels: int, every: int | None
+    ) -> None:
+        self.deployed, self.data, self.every = deployed, data, every
         self.images, self.pixels = images, pixels
         self._last = 0
         self._samples: list[EvaluationSample] = []
@@ -55,41 +58,47 @@ class LiveView(Callback):
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Show the images themselves; a run that goes on has shown them."""
         self._last = trainer.global_step
-        board = _board(trainer)
+        network, board = self.deployed(), _board(trainer)
         if board is None or not trainer.is_global_zero:
             return
-        self._samples = self._read_samples()
+        self._samples = self._read_samples(network)
         if trainer.global_step == 0:
             for sample in self._samples:
-                board.experiment.add_image(f"image/{sample.name}", self._photograph(sample), 0, dataformats="HWC")
+                picture = _photograph(sample, network)
+                board.experiment.add_image(f"image/{sample.name}", picture, 0, dataformats="HWC")
 
     def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
         """Show what became of them where the split has just been evaluated."""
         step = trainer.global_step
-        if self.every is not None and step % self.every == 0 and step < trainer.max_steps:
+        stops = trainer.should_stop or step >= trainer.max_steps
+        if self.every is not None and step % self.every == 0 and not stops:
             self._show(trainer, task)
 
     def on_train_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
-        """Show what came out."""
-        self._show(trainer, task)
+        """Show what came out; a run that was told to stop does not dwell on it."""
+        if trainer.global_step >= trainer.max_steps:
+            self._show(trainer, task)
 
     def _show(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         step, board = trainer.global_step, _board(trainer)
-        if step == self._last or board is None or not trainer.is_global_zero:
+        if step == self._last:
             return
         self._last = step
-        device = next(self.network.parameters()).device
-        with evaluating(self.network):
-            seen = [see(self.network, i, sample, device=device) for i, sample in enumerate(self._samples)]
+        network = self.deployed()
+        if board is None or not trainer.is_global_zero:
+            return
+        device = next(network.parameters()).device
+        with evaluating(network):
+            seen = [see(network, i, sample, device=device) for i, sample in enumerate(self._samples)]
             for image in seen:
-                picture = _prediction(image, self.network.palette)
+                picture = _prediction(image, network.palette)
                 board.experiment.add_image(f"prediction/{image.sample.name}", picture, step, dataformats="HWC")
             if self.pixels:
-                self._write_embeddings(seen, task, Path(board.log_dir))
+                self._write_embeddings(network, seen, task, Path(board.log_dir))
 
-    def _read_samples(self) -> list[EvaluationSample]:
+    def _read_samples(self, network: Segmentor) -> list[EvaluationSample]:
         dataset = self.data.open("val")
-        source = EvaluationImages(dataset, mean=self.network.mean, std=self.network.std)
+        source = EvaluationImages(dataset, mean=network.mean, std=network.std)
         count = min(self.images, len(dataset))
         samples = [source[i * len(dataset) // count] for i in range(count)]
         for sample in samples:
@@ -97,27 +106,22 @@ class LiveView(Callback):
                 raise sample
         return samples  # type: ignore[return-value]  # the errors are out
 
-    def _photograph(self, sample: EvaluationSample) -> UInt8[np.ndarray, "H W 3"]:
-        image = as_pixels(sample.image, mean=self.network.mean, std=self.network.std)
-        height, width = _panel(sample.labels.shape)
-        image = resize_images(image.float(), (height, width)).round().clamp(0, 255).byte()[0]
-        labels = colourise(resize_labels(sample.labels[None], (height, width))[0], self.network.palette)
-        return np.hstack([np.asarray(image.permute(1, 2, 0)), np.asarray(labels)])
-
-    def _write_embeddings(self, seen: Sequence[SeenImage], task: L.LightningModule, folder: Path) -> None:
-        classes, names = self.network.num_classes, self.network.class_names
+    def _write_embeddings(
+        self, network: Segmentor, seen: Sequence[SeenImage], task: L.LightningModule, folder: Path
+    ) -> None:
+        classes, names = network.num_classes, network.class_names
         labels = (image.sample.labels for image in seen)
         chosen, _ = choose(
             labels, num_classes=classes, pixels_per_class=-(-self.pixels // classes), regions_per_class=0, seed=0
         )
         if len(chosen.label) == 0:
             return
-        embedder = Embedder(self.network, _projection(task.contrast))
+        embedder = Embedder(network, _projection(task.contrast))
         rows, thumbnails = [], []
         for number, image in enumerate(seen):
             row, column = (part[chosen.image == number] for part in (chosen.row, chosen.column))
             rows.append(read_pixels(embedder, image, row, column))
-            thumbnails += crops_of(self.network, image, row, column, side=_THUMBNAIL)
+            thumbnails += crops_of(network, image, row, column, side=_THUMBNAIL)
         order = chosen.image.argsort(stable=True)
         found = PixelRows(*map(torch.cat, zip(*rows, strict=True)))
         sets = {"features": found.features, "projected": found.projected}
@@ -146,6 +150,15 @@ def _columns(
     }
 
 
+def _photograph(sample: EvaluationSample, network: Segmentor) -> UInt8[np.ndarray, "H W 3"]:
+    """The image and its labels beside each other."""
+    image = as_pixels(sample.image, mean=network.mean, std=network.std)
+    height, width = _panel(sample.labels.shape)
+    image = resize_images(image.float(), (height, width)).round().clamp(0, 255).byte()[0]
+    labels = colourise(resize_labels(sample.labels[None], (height, width))[0], network.palette)
+    return np.hstack([np.asarray(image.permute(1, 2, 0)), np.asarray(labels)])
+
+
 def _prediction(seen: SeenImage, palette: Sequence[tuple[int, int, int]]) -> UInt8[np.ndarray, "H W 3"]:
     """Prediction and errors beside each other."""
     size = _panel(seen.sample.labels.shape)
@@ -157,9 +170,11 @@ def _prediction(seen: SeenImage, palette: Sequence[tuple[int, int, int]]) -> UIn
 
 
 def _projection(contrast: object) -> Any:
-    """A copy of the projection, so that looking changes nothing of it; None without one."""
+    """A copy of the projection, so that looking changes nothing of it; None without one, or if ranks share it out."""
     head = contrast.head if isinstance(contrast, PixelContrast) else None
-    return None if head is None else copy.deepcopy(head).eval()
+    if head is None or any(isinstance(parameter, DTensor) for parameter in head.parameters()):
+        return None
+    return copy.deepcopy(head).eval()
 
 
 def _panel(size: Sequence[int]) -> tuple[int, int]:

@@ -6,14 +6,16 @@ import importlib.util
 import json
 import math
 import os
-from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning as L
 from lightning.pytorch import loggers
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
 
+from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.errors import RecipeError
 from pixelcontrast.files import write_text
 
@@ -43,7 +45,7 @@ def service_loggers(kind: LoggerKind, run_dir: Path, *, start_step: int = 0) -> 
     name = "/".join(run_dir.resolve().parts[-2:])
     match kind:
         case "tensorboard":
-            # A validation after n steps is shown at n and was made before the checkpoint of that step: it stays.
+            # A validation after n steps is shown at n; if it was done, it is not done again: it stays.
             purge = start_step + 1 if start_step else 0
             return [loggers.TensorBoardLogger(run_dir, name="tensorboard", version="", purge_step=purge)]
         case "wandb":
@@ -56,34 +58,42 @@ def service_loggers(kind: LoggerKind, run_dir: Path, *, start_step: int = 0) -> 
             return []
 
 
-class JsonLinesLogger(Logger):
-    """Appends one line a logged step."""
+class KeepMetrics(Callback):
+    """Appends a line to metrics.jsonl every `every` steps, before anything else happens after a step.
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
+    Lightning tells loggers of a step when all callbacks are through; a checkpoint of that step would then be older than
+    its line, and a kill between the two would lose the line.
+    """
 
-    @property
-    def name(self) -> str:
-        """Lightning's name for the logger."""
-        return "jsonl"
+    def __init__(self, path: Path, *, every: int) -> None:
+        self.path, self.every = path, every
+        self._step = 0
 
-    @property
-    def version(self) -> str:
-        """There is one file a run."""
-        return ""
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """The step that a run goes on from has its line."""
+        self._step = trainer.global_step
 
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the recipe lies beside the metrics."""
+    def on_train_batch_end(self, trainer: L.Trainer, task: SegmentationTask, *_: Any) -> None:  # type: ignore[override]
+        """Append the figures of the step, if this batch ended one that is to be logged."""
+        step = trainer.global_step
+        if step == self._step:
+            return
+        self._step = step
+        if step % self.every == 0 and trainer.is_global_zero:
+            append_metrics(self.path, {name: float(value) for name, value in task.figures.items()}, step=step - 1)
 
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a line; what is not finite, which JSON has no word for, is left out."""
-        finite = {key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)}
-        values = {key: float(f"{value:.6g}") for key, value in finite.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+
+def append_metrics(path: Path, metrics: Mapping[str, float], *, step: int) -> None:
+    """Append a line to metrics.jsonl; what is not finite, which JSON has no word for, is left out."""
+    values = {key: float(f"{value:.6g}") for key, value in metrics.items() if math.isfinite(value)}
+    with path.open("a") as file:
+        file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def validations(path: Path) -> dict[int, float]:
+    """The mIoU of each validation that metrics.jsonl holds, by step."""
+    lines = (json.loads(line) for line in path.read_text().splitlines()) if path.exists() else ()
+    return {line["step"]: line["val/mIoU"] for line in lines if "val/mIoU" in line}
 
 
 def drop_from(step: int, path: Path) -> None:

@@ -16,7 +16,9 @@ from pixelcontrast.data import DataSet
 from pixelcontrast.data.loader import training_loader
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.engine.options import SGD, AdamW, Constant, Cosine, Poly, TrainerOptions
+from pixelcontrast.engine.random_state import gathered_random_states, set_random_state
 from pixelcontrast.engine.schedules import build_optimizer, learning_rate_factor
+from pixelcontrast.engine.sharding import shard
 from pixelcontrast.losses import DenseTerm
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.types import Batch, SegmentationOutput
@@ -82,8 +84,9 @@ class SegmentationTask(L.LightningModule):
         self.schedule = schedule
         self.options = trainer_options
         # Compiled for training alone: evaluation sees many sizes. A bound method is no submodule, so no name changes.
-        self._network = torch.compile(segmentor.forward) if trainer_options.compile else segmentor.forward
-        self._restored_rng: dict[str, Any] | None = None
+        self._network = torch.compile(segmentor.forward) if trainer_options.compile else segmentor.__call__
+        self._random_state: dict[str, Any] | None = None
+        self.figures: dict[str, Tensor] = {}  # of the last batch, by name, as `record` was given them
         self.parts: dict[str, Tensor] = {}  # the terms of the last batch's loss, unweighted
 
     @property
@@ -101,13 +104,27 @@ class SegmentationTask(L.LightningModule):
     def training_data(self, data: TrainingData) -> None:
         self._data = data
 
+    def configure_model(self) -> None:
+        """Share the parameters out over the ranks, if the recipe says so; the optimiser is made after it."""
+        if self.device_mesh is None:
+            return
+        if self.options.sync_batch_norm and self.device_mesh.device_type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.segmentor)  # type: ignore[no-untyped-call]
+        shard(self.segmentor, self.criteria, self.device_mesh["data_parallel"])
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss; what it is made of is logged by name."""
         loss, parts = self.loss_of(batch, step=self.global_step)
         self.parts = {name: value for name, value in parts.items() if name.startswith("loss/")}
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log_dict({**parts, "lr": rate}, batch_size=1)
+        self.figures = {}
+        self.record({**parts, "lr": torch.tensor(rate)})
         return loss
+
+    def record(self, figures: dict[str, Tensor]) -> None:
+        """Add figures of the batch in hand, 0-d each, to those that are logged."""
+        self.figures |= figures
+        self.log_dict(figures, batch_size=1)
 
     def loss_of(
         self, batch: Batch, *, step: int, network: Callable[[Tensor], SegmentationOutput] | None = None
@@ -190,9 +207,7 @@ class SegmentationTask(L.LightningModule):
 
         The batch in hand is done, and the loader of a resumed run starts at its step, so there is none to skip.
         """
-        checkpoint["rng"] = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state()
+        checkpoint["random_states"] = gathered_random_states()
         loops = checkpoint["loops"]["fit_loop"]
         loops["epoch_loop.state_dict"]["_batches_that_stepped"] = self.global_step  # the step that loggers are told
         progress = loops["epoch_loop.batch_progress"]
@@ -200,14 +215,12 @@ class SegmentationTask(L.LightningModule):
         progress["current"] = dict.fromkeys(progress["current"], 0)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the generators' state until training starts: setting up draws from them."""
-        self._restored_rng = checkpoint["rng"]
+        """Keep this rank's state of the generators until training starts: setting up draws from them."""
+        states, rank = checkpoint["random_states"], self.trainer.global_rank
+        self._random_state = states[rank] if rank < len(states) else None
 
     def on_train_start(self) -> None:
         """Go on with the generators where the checkpoint left them."""
-        if self._restored_rng is None:
-            return
-        torch.set_rng_state(self._restored_rng["cpu"])
-        if "cuda" in self._restored_rng and torch.cuda.is_available():
-            torch.cuda.set_rng_state(self._restored_rng["cuda"])
-        self._restored_rng = None
+        if self._random_state is not None:
+            set_random_state(self._random_state)
+            self._random_state = None

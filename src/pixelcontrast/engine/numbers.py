@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.incidents import append_incident
+from pixelcontrast.engine.logging import append_metrics
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.replay import Replay, save_replay
 from pixelcontrast.engine.rollback import StepStart, generator_states, set_generators
@@ -74,7 +75,8 @@ class WatchNumbers(Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, task: L.LightningModule, optimizer: Any) -> None:
         """Read whether the step may be taken."""
         norm = gradient_norm(task)
-        task.log("gradient_norm", norm, batch_size=1)
+        assert isinstance(task, SegmentationTask)
+        task.record({"gradient_norm": norm})
         finite = torch.stack([torch.stack(self._finite).all(), norm.isfinite()]).to(torch.int32)
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(finite, dist.ReduceOp.MIN)  # all ranks do the same
@@ -132,8 +134,11 @@ class WatchNumbers(Callback):
     def _count(self, trainer: L.Trainer, text: str) -> None:
         self.skipped += 1
         self._note(trainer, "skipped_step", text)
+        counted = {"skipped_steps": float(self.skipped)}
         for logger in trainer.loggers:
-            logger.log_metrics({"skipped_steps": float(self.skipped)}, step=trainer.global_step)
+            logger.log_metrics(counted, step=trainer.global_step)
+        if trainer.is_global_zero:
+            append_metrics(self.folder.metrics, counted, step=trainer.global_step)
         self.console.print(f"step {trainer.global_step} is skipped ({self.skipped} so far): {text}", style="yellow")
 
     def _note(self, trainer: L.Trainer, kind: str, text: str) -> None:

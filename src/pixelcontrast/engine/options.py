@@ -114,6 +114,8 @@ class TrainerOptions:
         accelerator: `auto`, `cpu`, `gpu`, `mps`, or any other name that Lightning knows.
         devices: Number of devices on this machine, or `auto`.
         num_nodes: Number of machines.
+        strategy: What several devices share: `ddp` gives each a whole network, `fsdp` (FSDP2) shares weights, gradients
+            and optimiser state out over them, for networks that are too large for one. Nothing else changes.
         accumulate: Batches per optimiser step.
         channels_last: Keep maps in channels-last order, which most convolutions prefer.
         auxiliary_weight: Factor of the dense terms on the auxiliary head's logits, where the model has one.
@@ -143,6 +145,7 @@ class TrainerOptions:
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
     num_nodes: int = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     accumulate: int = 1
     channels_last: bool = True
     auxiliary_weight: float = 0.4
@@ -167,5 +170,7 @@ class TrainerOptions:
             raise ValueError(f"evaluate_every must be at least 1, got {self.evaluate_every}; null evaluates at the end")
         if self.spike_factor is not None and not self.spike_factor > 0:
             raise ValueError(f"spike_factor must be positive, got {self.spike_factor}; null reports no spikes")
+        if self.strategy == "fsdp" and self.compile:
+            raise ValueError("strategy: fsdp and compile exclude each other; set one of them to its default")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}; null trains without")

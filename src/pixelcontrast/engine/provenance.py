@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -31,12 +30,6 @@ def provenance() -> dict[str, Any]:
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def append_provenance(path: Path) -> None:
-    """Add a line to a run's provenance: one for the start, and one for each resume."""
-    with path.open("a") as file:
-        file.write(json.dumps(provenance()) + "\n")
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

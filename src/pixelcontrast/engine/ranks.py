@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -57,6 +57,19 @@ def sum_over_ranks(counts: Tensor) -> None:
     """Add up a tensor over all ranks, in place."""
     if _several():
         dist.all_reduce(counts)
+
+
+@torch.no_grad()
+def share_buffers(module: nn.Module) -> None:
+    """Give every rank the buffers of the first: batch statistics, which each rank keeps of its own images."""
+    if not _several():
+        return
+    buffers = dict(module.named_buffers())
+    # As an object: after a training on GPUs, the network may lie where the ranks' backend cannot send tensors from.
+    box = [{name: buffer.cpu() for name, buffer in buffers.items()} if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(box, src=0)
+    for name, value in (box[0] or {}).items():
+        buffers[name].copy_(value)
 
 
 def _several() -> bool:

@@ -20,6 +20,7 @@ from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.engine.ranks import gathered, rank_and_count
 from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.stopping import StopSignals
 from pixelcontrast.engine.tally import Prediction, Tally
 from pixelcontrast.errors import DataError, RunError
 from pixelcontrast.files import written_whole
@@ -37,6 +38,7 @@ def score_split(
     protocol: EvaluationOptions,
     folder: EvaluationFolder | None = None,
     console: Console | None = None,
+    signals: StopSignals | None = None,
 ) -> Scores:
     """Evaluate a segmentor on a split, all ranks together.
 
@@ -49,12 +51,14 @@ def score_split(
         protocol: How an image is predicted.
         folder: Takes pictures, examples and the counts of each image; the scores are the caller's to save, last.
         console: Shows how far it is; None shows nothing.
+        signals: Those of a run that is to stop between two images if it is told to.
 
     Returns:
         The scores, equal on all ranks.
 
     Raises:
         DataError: If the split is not there or the data set has other classes than the network.
+        Stopped: If a signal came to any rank.
     """
     dataset = options.open(split)
     space = dataset.label_space
@@ -67,7 +71,10 @@ def score_split(
     onlooker = _Onlooker(segmentor, space, len(dataset), folder)
     indices = range(rank, len(dataset), ranks)
     shown = counted(loader, "evaluating", len(loader), console if rank == 0 else None)
-    tally_split(segmentor, shown, tally, protocol, device=device, indices=indices, observe=onlooker)
+    go_on = None if signals is None else signals.none_received
+    tally_split(segmentor, shown, tally, protocol, device=device, indices=indices, observe=onlooker, go_on=go_on)
+    if signals is not None:
+        signals.stop_if_agreed()
     names = tuple(name for _, name in sorted(gathered(onlooker.names)))
     examples = onlooker.gallery.choose(folder.examples if folder is not None else None)
     if folder is not None and rank == 0:

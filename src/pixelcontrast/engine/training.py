@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions, MemoryBank, PixelContrast
 from pixelcontrast.data import LabelSpace
+from pixelcontrast.engine.assembly import callbacks_of, quiet_third_parties, trainer_of
 from pixelcontrast.engine.averaging import AverageWeights
-from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
-from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO, newest_whole_checkpoint, step_of
-from pixelcontrast.engine.live import LiveView
-from pixelcontrast.engine.logging import JsonLinesLogger, drop_from, require_logger, service_loggers
-from pixelcontrast.engine.measuring import MeasureSpeed
+from pixelcontrast.engine.checkpoints import step_of
+from pixelcontrast.engine.endings import end_of_rank, how_to_go_on, told_plainly
+from pixelcontrast.engine.logging import drop_from, require_logger
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
-from pixelcontrast.engine.numbers import WatchNumbers
-from pixelcontrast.engine.options import TrainerOptions
-from pixelcontrast.engine.provenance import append_provenance
+from pixelcontrast.engine.random_state import seed_all
+from pixelcontrast.engine.ranks import share_buffers
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
-from pixelcontrast.engine.spikes import WatchSpikes
-from pixelcontrast.engine.unreadable import WatchUnreadable
-from pixelcontrast.errors import RecipeError
+from pixelcontrast.engine.sharding import WholeCopy
+from pixelcontrast.engine.stopping import StopSignals
+from pixelcontrast.errors import RecipeError, Stopped
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.hashing import mix
 
-_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 # One seed a purpose: what one part draws never shifts another's.
 _WEIGHTS, _CONTRAST, _DATA, _DROPOUT = range(4)
 
@@ -107,39 +101,94 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
 
     Raises:
         UserError: If the folder, the recipe or the data cannot be used; before any step where it can be seen early.
+            Also if the disk is full, or another process of the run has ended.
+        Stopped: If a signal told it to stop; everything needed to go on is saved.
     """
     folder = RunFolder(run_dir)
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    say = (console if first else Console(quiet=True)).print
     if resume and folder.scores.exists():
-        console.print(f"{run_dir} is done: nothing to resume.")
+        say(f"{run_dir} is done: nothing to resume.")
         return Scores.load(folder.scores)
-    _quiet_third_parties()
+    quiet_third_parties()
     require_logger(recipe.trainer.logger)
     task = build_task(recipe)
     recipe.data.open("val")  # a missing split shows before the training, not after
-    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the other ranks find the folder as the first makes it
-    if first:
+    if first:  # the other ranks find the folder as the first makes it
         folder.begin(recipe_text, resume=resume)
-    checkpoint = folder.resume_point(console.print) if resume else None
-    describe(task, console)
+    checkpoint = folder.resume_point(say) if resume else None
+    if first:
+        describe(task, console)
+    seed_all(mix(recipe.seed, _DROPOUT))
+    with StopSignals() as signals, told_plainly(folder):
+        return _train_and_score(recipe, task, folder, checkpoint, signals, console)
+
+
+def _train_and_score(
+    recipe: RunOptions,
+    task: SegmentationTask,
+    folder: RunFolder,
+    checkpoint: Path | None,
+    signals: StopSignals,
+    console: Console,
+) -> Scores:
     decay = recipe.trainer.ema_decay
     averaging = None if decay is None else AverageWeights(task.segmentor, decay=decay)
-    deployed = task.segmentor if averaging is None else averaging.network
+    deployed = _deployed(task, averaging, sharded=recipe.trainer.strategy == "fsdp")
     # The average comes first, so that the others see that of their own step.
     callbacks: list[Callback] = [averaging] if averaging is not None else []
-    callbacks += _callbacks(recipe, folder, deployed, console)
-    trainer = _trainer(recipe, folder, callbacks, start_step=step_of(checkpoint) if checkpoint else 0)
-    if trainer.is_global_zero:
-        append_provenance(folder.provenance)
-    torch.manual_seed(mix(recipe.seed, _DROPOUT))
+    callbacks += callbacks_of(recipe, folder, deployed, signals, console)
+    start_step = step_of(checkpoint) if checkpoint else 0
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        for lines in (folder.metrics, folder.speed, folder.incidents):
+            drop_from(start_step, lines)
+    trainer = trainer_of(recipe, folder, callbacks, start_step=start_step)
     try:
         trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # how Lightning ends after an interrupt
-        newest = newest_whole_checkpoint(folder.checkpoints)
-        console.print(
-            f"stopped at step {trainer.global_step}; --resume goes on from step {step_of(newest) if newest else 0}"
-        )
-        raise KeyboardInterrupt from stop
-    return _deploy(deployed, recipe, folder, trainer)
+        signals.stop_if_agreed()
+        return _deploy(deployed(), recipe, folder, trainer, signals)
+    except Stopped as stop:
+        if trainer.is_global_zero:
+            console.print(how_to_go_on(folder, trainer, signals), highlight=False, soft_wrap=True)
+        raise end_of_rank(stop, trainer) from None
+    except SystemExit as end:  # how Lightning ends after a second SIGINT
+        raise KeyboardInterrupt from end
+
+
+def _deployed(task: SegmentationTask, averaging: AverageWeights | None, *, sharded: bool) -> Callable[[], Segmentor]:
+    """Asks for the network that is evaluated and deployed, as it is at that moment, the same on all ranks."""
+    copy = WholeCopy(task.segmentor) if sharded and averaging is None else None
+
+    def ask() -> Segmentor:
+        network = averaging.network if averaging is not None else task.segmentor
+        if copy is not None:
+            network = copy.refreshed()
+        share_buffers(network)
+        return network
+
+    return ask
+
+
+def _deploy(
+    network: Segmentor, recipe: RunOptions, folder: RunFolder, trainer: L.Trainer, signals: StopSignals
+) -> Scores:
+    """Write the weights, then what they score: a run is done once it has its scores."""
+    if trainer.is_global_zero:
+        network.save_pretrained(folder.path)
+    device = trainer.strategy.root_device  # the trainer leaves the network on the CPU
+    scores = score_split(
+        network.to(device),
+        recipe.data,
+        "val",
+        device=device,
+        step=trainer.global_step,
+        protocol=recipe.evaluation,
+        folder=folder,
+        signals=signals,
+    )
+    if trainer.is_global_zero:
+        scores.save(folder.scores)
+    return scores
 
 
 def describe(task: SegmentationTask, console: Console) -> None:
@@ -153,105 +202,3 @@ def describe(task: SegmentationTask, console: Console) -> None:
     banks = [module for module in task.criteria.modules() if isinstance(module, MemoryBank)]
     size = sum(bank.num_bytes for bank in banks) / 1e6
     console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
-
-
-def _deploy(network: Segmentor, recipe: RunOptions, folder: RunFolder, trainer: L.Trainer) -> Scores:
-    """Write the weights, then what they score: a run is done once it has its scores."""
-    if trainer.is_global_zero:
-        network.save_pretrained(folder.path)
-    device = trainer.strategy.root_device  # the trainer leaves the network on the CPU
-    step, protocol = trainer.global_step, recipe.evaluation
-    scores = score_split(
-        network.to(device), recipe.data, "val", device=device, step=step, protocol=protocol, folder=folder
-    )
-    if trainer.is_global_zero:
-        scores.save(folder.scores)
-    return scores
-
-
-def _callbacks(recipe: RunOptions, folder: RunFolder, deployed: Segmentor, console: Console) -> list[Callback]:
-    options = recipe.trainer
-    callbacks: list[Callback] = []
-    if options.evaluate_every is not None:
-
-        def evaluate(step: int) -> Scores:
-            device = next(deployed.parameters()).device
-            return score_split(deployed, recipe.data, "val", device=device, step=step, protocol=recipe.evaluation)
-
-        callbacks.append(EvaluateEvery(evaluate, every=options.evaluate_every, console=console))
-    if options.live_images and options.logger == "tensorboard":
-        images, pixels = options.live_images, options.live_pixels
-        callbacks.append(LiveView(deployed, recipe.data, images=images, pixels=pixels, every=options.evaluate_every))
-    title = "cross entropy" if recipe.contrast is None else "with contrast"
-    images = recipe.data.batch_size * options.accumulate
-    callbacks.append(MeasureSpeed(folder.speed, images_per_step=images, every=options.log_every))
-    callbacks.append(WarnOfCollapse(console, every=10 * options.log_every))
-    if options.non_finite != "ignore":
-        callbacks.append(WatchNumbers(folder, policy=options.non_finite, precision=options.precision, console=console))
-    if recipe.data.on_error == "skip":
-        callbacks.append(WatchUnreadable(folder.incidents, most=recipe.data.max_unreadable, console=console))
-    if options.spike_factor is not None:
-        callbacks.append(
-            WatchSpikes(folder.incidents, factor=options.spike_factor, every=options.log_every, console=console)
-        )
-    callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
-    callbacks.append(KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints))
-    return callbacks
-
-
-def _trainer(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *, start_step: int) -> L.Trainer:
-    options = recipe.trainer
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        drop_from(start_step, folder.metrics)
-        drop_from(start_step, folder.speed)
-        drop_from(start_step, folder.incidents)
-    services = service_loggers(options.logger, folder.path, start_step=start_step)
-    try:
-        return L.Trainer(
-            accelerator=options.accelerator,
-            devices=options.devices if options.accelerator != "cpu" or options.devices != "auto" else 1,
-            num_nodes=options.num_nodes,
-            strategy=_strategy(options, recipe.contrast),
-            precision=_PRECISIONS[options.precision],  # type: ignore[arg-type]
-            max_steps=options.max_steps,
-            max_epochs=-1,
-            accumulate_grad_batches=options.accumulate,
-            gradient_clip_val=options.gradient_clip,
-            sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
-            log_every_n_steps=options.log_every,
-            logger=[JsonLinesLogger(folder.metrics), *services],
-            callbacks=callbacks,
-            plugins=[WholeCheckpointIO()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (ValueError, RuntimeError) as error:  # Lightning's own words say which accelerator or precision is amiss
-        raise RecipeError(f"trainer: {error}") from error
-
-
-def _on_cpu(options: TrainerOptions) -> bool:
-    return options.accelerator == "cpu" or (options.accelerator == "auto" and not torch.accelerator.is_available())
-
-
-def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
-    devices = max(torch.cuda.device_count(), 1) if options.devices == "auto" else options.devices
-    if devices * options.num_nodes == 1:
-        return "auto"
-    # Before contrast starts, its projection takes no part in the loss.
-    return DDPStrategy(find_unused_parameters=contrast is not None and contrast.start_step > 0)
-
-
-def _quiet_third_parties() -> None:
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # The loader starts at the run's own step and has few workers by choice of the recipe.
-    for message in (
-        ".*does not have many workers.*",
-        ".*ended before the epoch ended.*",
-        ".*no `val_dataloader`.*",
-        ".*isinstance.*treespec.*",
-    ):
-        warnings.filterwarnings("ignore", message)

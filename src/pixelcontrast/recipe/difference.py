@@ -6,7 +6,7 @@ from pixelcontrast.recipe.kinds import plain
 from pixelcontrast.recipe.text import KeyPath, dotted
 
 # What may change between two sessions of one run: where and how fast it runs, not what comes out.
-_ENVIRONMENT = {"root", "workers", "cache", "accelerator", "devices", "num_nodes"}
+_ENVIRONMENT = {"root", "workers", "cache", "accelerator", "devices", "num_nodes", "strategy"}
 _ENVIRONMENT |= {"evaluate_every", "checkpoint_every", "keep_checkpoints", "log_every", "logger"}
 _ENVIRONMENT |= {"live_images", "live_pixels"}
 # What happens to a fault: a run that one has stopped can go on in another way.

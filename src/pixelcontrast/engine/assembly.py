@@ -1,0 +1,151 @@
+"""Lightning's trainer for a recipe: what happens around its steps, and on which devices they run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+from rich.console import Console
+
+from pixelcontrast.contrast import ContrastOptions
+from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
+from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO
+from pixelcontrast.engine.continuity import KeepProvenance
+from pixelcontrast.engine.live import LiveView
+from pixelcontrast.engine.logging import KeepMetrics, service_loggers
+from pixelcontrast.engine.measuring import MeasureSpeed
+from pixelcontrast.engine.numbers import WatchNumbers
+from pixelcontrast.engine.options import TrainerOptions
+from pixelcontrast.engine.run_folder import RunFolder
+from pixelcontrast.engine.run_options import RunOptions
+from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.scoring import score_split
+from pixelcontrast.engine.sharding import ShardedStrategy
+from pixelcontrast.engine.spikes import WatchSpikes
+from pixelcontrast.engine.stopping import StopAtStep, StopSignals
+from pixelcontrast.engine.unreadable import WatchUnreadable
+from pixelcontrast.errors import RecipeError
+from pixelcontrast.nn.segmentor import Segmentor
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def callbacks_of(
+    recipe: RunOptions, folder: RunFolder, deployed: Callable[[], Segmentor], signals: StopSignals, console: Console
+) -> list[Callback]:
+    """Everything that happens around a step, in its order.
+
+    A step's line is written and everything that watches it has seen it before its checkpoint is saved; its evaluation
+    comes after, so that a kill in it costs no step.
+    """
+    options = recipe.trainer
+    callbacks: list[Callback] = [
+        KeepProvenance(folder.provenance, console),
+        KeepMetrics(folder.metrics, every=options.log_every),
+        *_watchers(recipe, folder, console),
+    ]
+    keep = KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints)
+    callbacks.append(keep)
+    if options.evaluate_every is not None:
+
+        def evaluate(step: int) -> Scores:
+            network, protocol = deployed(), recipe.evaluation
+            device = next(network.parameters()).device
+            return score_split(
+                network, recipe.data, "val", device=device, step=step, protocol=protocol, signals=signals
+            )
+
+        every = options.evaluate_every
+        callbacks.append(EvaluateEvery(evaluate, every=every, metrics=folder.metrics, console=console))
+    if options.live_images and options.logger == "tensorboard":
+        images, pixels = options.live_images, options.live_pixels
+        callbacks.append(LiveView(deployed, recipe.data, images=images, pixels=pixels, every=options.evaluate_every))
+    title = "cross entropy" if recipe.contrast is None else "with contrast"
+    images = recipe.data.batch_size * options.accumulate
+    callbacks.append(MeasureSpeed(folder.speed, images_per_step=images, every=options.log_every))
+    callbacks.append(ShowProgress(console, batch_size=images, title=title, every=options.log_every))
+    callbacks.append(StopAtStep(signals, keep))
+    return callbacks
+
+
+def _watchers(recipe: RunOptions, folder: RunFolder, console: Console) -> list[Callback]:
+    """What looks whether all is well."""
+    options = recipe.trainer
+    watchers: list[Callback] = [WarnOfCollapse(console, every=10 * options.log_every)]
+    if options.non_finite != "ignore":
+        watchers.append(WatchNumbers(folder, policy=options.non_finite, precision=options.precision, console=console))
+    if recipe.data.on_error == "skip":
+        watchers.append(WatchUnreadable(folder.incidents, most=recipe.data.max_unreadable, console=console))
+    if options.spike_factor is not None:
+        watchers.append(
+            WatchSpikes(folder.incidents, factor=options.spike_factor, every=options.log_every, console=console)
+        )
+    return watchers
+
+
+def trainer_of(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *, start_step: int) -> L.Trainer:
+    """Lightning's trainer, as the recipe wants it.
+
+    Raises:
+        RecipeError: If there is no such accelerator, or it cannot compute in the precision.
+    """
+    options = recipe.trainer
+    try:
+        return L.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices if options.accelerator != "cpu" or options.devices != "auto" else 1,
+            num_nodes=options.num_nodes,
+            strategy=_strategy(options, recipe.contrast),
+            precision=_PRECISIONS[options.precision],  # type: ignore[arg-type]
+            max_steps=options.max_steps,
+            max_epochs=-1,
+            accumulate_grad_batches=options.accumulate,
+            gradient_clip_val=options.gradient_clip,
+            sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
+            log_every_n_steps=options.log_every,
+            logger=service_loggers(options.logger, folder.path, start_step=start_step),
+            callbacks=callbacks,
+            plugins=[WholeCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (ValueError, RuntimeError) as error:  # Lightning's own words say which accelerator or precision is amiss
+        raise RecipeError(f"trainer: {error}") from error
+
+
+def _on_cpu(options: TrainerOptions) -> bool:
+    return options.accelerator == "cpu" or (options.accelerator == "auto" and not torch.accelerator.is_available())
+
+
+def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
+    devices = max(torch.cuda.device_count(), 1) if options.devices == "auto" else options.devices
+    if devices * options.num_nodes == 1:
+        return "auto"
+    if options.strategy == "fsdp":
+        return ShardedStrategy(num_ranks=devices * options.num_nodes)
+    # Before contrast starts, its projection takes no part in the loss.
+    return DDPStrategy(find_unused_parameters=contrast is not None and contrast.start_step > 0)
+
+
+def quiet_third_parties() -> None:
+    """Keep what Lightning says of every run, and what a run of ours brings about on purpose, from the terminal."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The loader starts at the run's own step and has few workers by choice of the recipe.
+    for message in (
+        ".*does not have many workers.*",
+        ".*ended before the epoch ended.*",
+        ".*across ranks is zero.*",  # a run that was killed after its last step
+        ".*no `val_dataloader`.*",
+        ".*isinstance.*treespec.*",
+    ):
+        warnings.filterwarnings("ignore", message)
