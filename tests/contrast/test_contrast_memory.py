@@ -13,6 +13,7 @@ from torch import Tensor
 from operator_log import OperatorLog
 from pixelcontrast import MemoryBank, MemoryOptions, PixelSet
 from pixelcontrast.contrast import budget
+from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.contrast.rings import class_ranks, ring_slots
 from pixelcontrast.errors import UserError
 from pixelcontrast.ops.regions import unit_length
@@ -289,3 +290,21 @@ def test_gradients_never_enter_the_memory() -> None:
     embeddings = torch.ones(1, 4, 2, 2, requires_grad=True)
     bank.enqueue(embeddings, torch.zeros(1, 2, 2, dtype=torch.int64))
     assert not bank.rows.requires_grad
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_picked_pixels_hand_their_gradient_back_in_the_layout_of_the_map(layout: torch.memory_format) -> None:
+    pixels = torch.randn(2, 5, 3, 4).contiguous(memory_format=layout).requires_grad_()
+    positions = torch.tensor([0, 13, 13, 23])
+    rows = pixel_rows(pixels, positions)
+    assert torch.equal(rows, torch.stack([pixels[p // 12, :, p % 12 // 4, p % 4] for p in positions]))
+
+    weights = torch.randn_like(rows)
+    (rows * weights).sum().backward()
+    expected = torch.zeros(2, 5, 3, 4)
+    for position, row in zip(positions, weights, strict=True):
+        expected[position // 12, :, position % 12 // 4, position % 4] += row
+    assert pixels.grad is not None
+    assert torch.equal(pixels.grad, expected)
+    (gradient,) = torch.autograd.grad(pixel_rows(pixels, positions), pixels, weights)
+    assert gradient.is_contiguous(memory_format=layout)

@@ -23,11 +23,13 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("path")
-@pytest.mark.parametrize("order", ["random", "by class", "two runs by class"])
+@pytest.mark.parametrize("order", ["random", "by class", "two runs by class", "large and small classes"])
 @pytest.mark.parametrize("num_classes", [1, 2, 30])
 def test_gradient_equals_that_of_the_dense_form(order: str, num_classes: int) -> None:
     n, batch_rows, memory_rows = 25, 40, 2500
     labels = torch.randint(-1, num_classes, (memory_rows,))
+    if order == "large and small classes":
+        labels = (torch.rand(memory_rows).square() * (num_classes + 1)).long().sub(1).sort().values
     if order == "by class":
         labels = labels.sort().values
     if order == "two runs by class":
@@ -49,6 +51,21 @@ def test_gradient_equals_that_of_the_dense_form(order: str, num_classes: int) ->
     gradients = torch.autograd.grad(3 * streamed, inputs), torch.autograd.grad(3 * dense, inputs)
     for got, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("label", [0, 1], ids=["of the other class", "of its class"])
+@pytest.mark.parametrize("own", [0, 599, 600, 1199])
+def test_an_own_key_at_the_edge_of_a_window_is_left_out(own: int, label: int) -> None:
+    anchor, keys, key_labels = unit(1), unit(1200), torch.arange(2).repeat_interleave(600)
+    anchor_label = torch.tensor([label if own >= 600 else 1 - label])
+    streamed, dense = (
+        pixel_contrast_loss(
+            anchor, anchor_label, keys, key_labels, own_key=torch.tensor([own]), implementation=implementation
+        )
+        for implementation in ("streaming", "dense")
+    )
+    torch.testing.assert_close(streamed, dense)
 
 
 @pytest.mark.usefixtures("path")

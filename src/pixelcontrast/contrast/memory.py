@@ -282,8 +282,11 @@ class MemoryBank(nn.Module):
 def pixel_rows(embeddings: Float[Tensor, "b d *grid"], positions: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
     """Pick pixels by their flat position in batch and grid, at once; position -1 picks pixel 0.
 
-    The backward pass writes one map of zeros for all rows together, not one for each.
+    The backward pass writes one map of zeros for all rows together, not one for each, in the memory format of
+    `embeddings`: gradients in two formats are added slowly.
     """
-    pixels = embeddings.flatten(2)
     positions = positions.clamp(min=0)
+    if embeddings.ndim > 2 and embeddings.stride(1) == 1:  # channels last: rows as they lie
+        return embeddings.movedim(1, -1).flatten(0, -2)[positions]
+    pixels = embeddings.flatten(2)
     return pixels[positions // pixels.shape[2], :, positions % pixels.shape[2]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -67,9 +68,9 @@ class _SortedKeys:
         return position[own_key.where((own_key >= 0) & (own_key < size), size)]
 
     def _plan(self, anchor_labels: Tensor) -> list[_Plan]:
-        begin, end = int((self.labels < 0).sum()), self.labels.shape[0]
-        start = torch.arange(begin, end, WINDOW)
-        stop = (start + WINDOW).clamp(max=end)
+        begin = int((self.labels < 0).sum())
+        start, stop = _cut(self.labels[begin:])
+        start, stop = start + begin, stop + begin
         low, high = self.labels[start], self.labels[stop - 1]
         label_first = first = torch.searchsorted(anchor_labels, low)
         label_last = last = torch.searchsorted(anchor_labels, high, right=True)
@@ -77,7 +78,7 @@ class _SortedKeys:
         owned = torch.zeros_like(start, dtype=torch.bool)
         if self.own is not None:
             anchor = (self.own >= begin).nonzero().squeeze(1)
-            window = (self.own[anchor] - begin) // WINDOW
+            window = torch.searchsorted(stop, self.own[anchor], right=True)
             owned[window] = True
             # an anchor whose own key has another label must be in the range whose pairs are masked
             first = first.scatter_reduce(0, window, anchor, "amin")
@@ -86,6 +87,21 @@ class _SortedKeys:
         same_label = (low == high) & (first == label_first) & (last == label_last)
         table = (start, stop, self.order[start], consecutive, first, last, owned, same_label)
         return [_Plan(*values) for values in zip(*(column.tolist() for column in table), strict=True)]
+
+
+def _cut(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Where windows of ascending labels start and stop: a label with rows enough to fill a matrix has its own.
+
+    All pairs of a window of one label are positive for that label's anchors: nothing is computed to be masked.
+    """
+    sizes = torch.unique_consecutive(labels, return_counts=True)[1]
+    ends = sizes.cumsum(0)
+    large = sizes >= WINDOW // 4
+    cuts = torch.cat([(ends - sizes)[large], ends[large], ends[-1:], torch.zeros(1, dtype=ends.dtype)])
+    bounds = torch.unique(cuts).tolist()
+    start = [row for first, last in pairwise(bounds) for row in range(first, last, WINDOW)]
+    stop = [*start[1:], labels.shape[0]][: len(start)]
+    return torch.tensor(start, dtype=torch.int64), torch.tensor(stop, dtype=torch.int64)
 
 
 def stream_on_cpu(
