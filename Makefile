@@ -34,7 +34,7 @@ types: $(VENV)/installed
 
 # Two lanes: shapes are checked at run time in the first; torch.compile traces the second.
 tests: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 -m "not slow and not compiled"
+	$(BIN)/python -m pytest -n 2 -rs -m "not slow and not compiled"
 	PIXELCONTRAST_CHECK_SHAPES=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow"
 
 test-slow: $(VENV)/installed

@@ -39,7 +39,7 @@ def launched() -> Iterator[Any]:
 
 @contextmanager
 def watched_page(browser: Any, *, width: int, height: int = 900, theme: str = "light", own: str) -> Iterator[Any]:
-    """A page of its own session. At its end the console must hold no warning, and all it asked for must be its own.
+    """A page of its own session. At its end the console must hold no error, and all it asked for must be its own.
 
     Args:
         browser: The browser.
@@ -56,7 +56,7 @@ def watched_page(browser: Any, *, width: int, height: int = 900, theme: str = "l
 
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
     page = context.new_page()
-    page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("request", lambda sent: check(sent.url))
     page.on("websocket", lambda socket: check(socket.url))

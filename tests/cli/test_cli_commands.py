@@ -50,6 +50,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["report", "nowhere"], "no folder at nowhere"),
         (["report", "."], "no run in ."),
         (["report"], "RUN"),
+        (["explore", "a", "b", "c"], "expected one run, or two"),
         (["embed", "nowhere", "--set", "contrast=null"], "only data.* can be changed"),
         (["compare", RECIPE, "--arms", "contrst"], "no arm 'contrst'"),
         (["compare", RECIPE, "--set", "sede=1"], "sede: unknown key. Did you mean 'seed'?"),

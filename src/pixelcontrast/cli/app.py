@@ -16,6 +16,7 @@ from pixelcontrast.cli import (
     checking,
     comparing,
     embedding,
+    exploring,
     exporting,
     listing,
     replaying,
@@ -61,6 +62,7 @@ _COMMANDS = (
     exporting.export,
     embedding.embed,
     reporting.report,
+    exploring.explore,
     comparing.compare,
     comparing.quickstart,
 )

@@ -1,0 +1,1 @@
+"""A local page on which one clicks a pixel and sees its kin: `page` shows it, the other modules compute."""
