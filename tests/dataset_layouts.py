@@ -15,7 +15,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelcontrast.data import Ade20k, Camvid, Cityscapes, CocoStuff, DataOptions, Folder, Hub, PascalContext, Synthetic
+from pixelcontrast.data import (
+    Ade20k,
+    Camvid,
+    Cityscapes,
+    CocoStuff,
+    DataOptions,
+    Folder,
+    Hub,
+    Joint,
+    JointPart,
+    PascalContext,
+    Synthetic,
+)
 from pixelcontrast.data.datasets import synthetic
 from pixelcontrast.data.label_tables import PASCAL_CONTEXT, PASCAL_CONTEXT_AUTHORS_ORDER, PASCAL_CONTEXT_NUMBERS
 
@@ -270,7 +282,7 @@ def ade20k(root: Path) -> Layout:
 
 def folder(root: Path) -> Layout:
     layout = Layout(Folder(root=str(root)), unknown_id=9)
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "classes.yaml").write_text("[soil, crop, weed]\n")
     for split, count in (("train", 3), ("val", 2), ("test", 1)):
         for seed in range(count):
@@ -301,7 +313,7 @@ def folder_bands(root: Path) -> Layout:
     tifffile = pytest.importorskip("tifffile")
     statistics = ((1000.0, 2000.0, 3000.0, 4000.0), (500.0, 600.0, 700.0, 800.0))
     layout = Layout(Folder(root=str(root), mean=statistics[0], std=statistics[1]), unknown_id=9)
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "classes.yaml").write_text("[soil, crop, weed]\n")
     for split in ("train", "val"):
         for seed in range(2):
@@ -334,7 +346,7 @@ def hub(root: Path) -> Layout:
     datasets.config.HF_DATASETS_CACHE = root.with_name(f"{root.name}-cache")
     datasets.disable_progress_bars()
     layout = Layout(Hub(root=str(root)))
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "id2label.json").write_text(json.dumps({"0": "soil", "2": "weed", "1": "crop"}))
     for split, file, count in (("train", "train", 5), ("val", "validation", 2), ("test", "test", 1)):
         rows: list[dict[str, object]] = []
@@ -357,6 +369,26 @@ def hub_streamed(root: Path) -> Layout:
     return replace(layout, options=replace(layout.options, streaming=True))  # type: ignore[call-arg]
 
 
+def joint(root: Path) -> Layout:
+    """CamVid and a folder, whose soil is CamVid's road; its crop and weed are classes of their own."""
+    parts = {"camvid": camvid(root / "camvid"), "folder": folder(root / "folder")}
+    renames: dict[str, dict[str, str | None]] = {"camvid": {"cyclist": None}, "folder": {"soil": "road"}}
+    options = Joint(
+        parts=tuple(
+            JointPart(data=part.options, rename=renames[name])  # type: ignore[arg-type]
+            for name, part in parts.items()
+        )
+    )
+    layout = Layout(options, unknown_id=37)
+    tables = {"camvid": {i: i for i in range(10)}, "folder": {0: 3, 1: 10, 2: 11}}
+    for name, part in parts.items():
+        for (split, inner), image in part.images.items():
+            ids = part.expected[split][inner]
+            mapped = None if ids is None else relabel(ids, tables[name], ignored=255)
+            layout.add(split, f"{name}/{inner}", image, part.labels.get((split, inner)), mapped)
+    return layout
+
+
 BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
     Ade20k: ade20k,
     Camvid: camvid,
@@ -364,6 +396,7 @@ BUILDERS: dict[type[DataOptions], Callable[[Path], Layout]] = {
     CocoStuff: coco_stuff,
     Folder: folder,
     Hub: hub,
+    Joint: joint,
     PascalContext: pascal_context,
     Synthetic: drawn,
 }

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pixelcontrast.data import Camvid, DataOptions, SegmentationDataset, evaluation_loader, training_loader
-from pixelcontrast.data.loader import permutation
+from pixelcontrast.data.order import permutation
 from pixelcontrast.errors import DataError, RecipeError
 from pixelcontrast.types import Batch
 

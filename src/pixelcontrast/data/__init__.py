@@ -6,17 +6,22 @@ from pixelcontrast.data.datasets import (
     Camvid,
     Cityscapes,
     CocoStuff,
-    DataSet,
     Folder,
     Hub,
     PascalContext,
+    SingleDataSet,
     Synthetic,
 )
+from pixelcontrast.data.joint import Joint, JointPart
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader, training_loader
 from pixelcontrast.data.options import DataCard, DataOptions, describe
+from pixelcontrast.data.rare_classes import RareClasses
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.data.transforms import normalize
+
+# The registry of recipes: one data set, or several together. `name` tells them apart.
+DataSet = SingleDataSet | Joint
 
 __all__ = [
     "IGNORE_INDEX",
@@ -31,8 +36,11 @@ __all__ = [
     "EvaluationSample",
     "Folder",
     "Hub",
+    "Joint",
+    "JointPart",
     "LabelSpace",
     "PascalContext",
+    "RareClasses",
     "SegmentationDataset",
     "Synthetic",
     "count_classes",

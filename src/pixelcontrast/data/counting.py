@@ -52,7 +52,7 @@ def count_classes(dataset: SegmentationDataset) -> ClassCounts:
     images = torch.zeros(256, dtype=torch.int64)
     num_images = 0
     for index in range(len(dataset)):
-        labels = dataset[index].labels
+        labels = dataset.labels(index)
         if labels is None:
             continue
         counts = torch.bincount(labels.flatten(), minlength=256)

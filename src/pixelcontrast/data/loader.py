@@ -1,18 +1,18 @@
 """From a data set to batches: the k-th training sample of a run is a pure function of (seed, k).
 
 One endless stream: permutations of the data set, one an epoch, each a function of (seed, epoch); sample k is image
-k mod N of permutation k div N, transformed under a generator seeded by (seed, k). Step s of a run consists of the
-samples from s * batch_size on, of which each rank takes its contiguous share. So neither the number of workers, nor the
-number of ranks, nor the step at which a run was resumed changes what is trained on. Where unreadable images are
-skipped, the image that stands in for one is a function of (seed, k) too, as long as the files stay as they are.
+k mod N of permutation k div N (or what another order says), transformed under a generator seeded by (seed, k). Step s
+of a run consists of the samples from s * batch_size on, of which each rank takes its contiguous share. So neither the
+number of workers, nor the number of ranks, nor the step at which a run was resumed changes what is trained on. Where
+unreadable images are skipped, the image that stands in for one is a function of (seed, k) too, as long as the files
+stay as they are.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +21,9 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pixelcontrast.data.drawing import drawing
 from pixelcontrast.data.options import DataOptions
+from pixelcontrast.data.rare_classes import Drawn
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.data.transforms import PerBand, TrainingTransform, normalize
 from pixelcontrast.errors import DataError, RecipeError, UnreadableFileError, UserError
@@ -66,51 +68,49 @@ class TrainingStream(Dataset[Any]):
     """The endless stream of transformed samples; `stream[k]` is the k-th of a run."""
 
     def __init__(
-        self, dataset: SegmentationDataset, transform: TrainingTransform, *, seed: int, skip_unreadable: bool = False
+        self,
+        dataset: SegmentationDataset,
+        transform: TrainingTransform,
+        draw: Callable[[int], Drawn],
+        *,
+        seed: int,
+        skip_unreadable: bool = False,
     ) -> None:
-        if len(dataset) == 0:
-            raise DataError("expected a split with at least one image to train on, got none")
         self.dataset = dataset
         self.transform = transform
+        self.draw = draw
         self.seed = seed
         self.tries = _TRIES if skip_unreadable else 1
 
-    def index(self, k: int, *, attempt: int = 0) -> int:
+    def drawn(self, k: int, *, attempt: int = 0) -> Drawn:
         """Which image of the data set the k-th sample is; which one stands in for it, if `attempt` is not 0."""
         if attempt:
-            return mix(self.seed, k, attempt, _STAND_IN) % len(self.dataset)
-        epoch, position = divmod(k, len(self.dataset))
-        return int(permutation(len(self.dataset), seed=self.seed, epoch=epoch)[position])
+            return Drawn(mix(self.seed, k, attempt, _STAND_IN) % len(self.dataset), None)
+        return self.draw(k)
 
     def __getitem__(self, k: int) -> StreamSample | UserError:
         """Return a sample; or, as a value, the error of a file: a worker's exception loses its form."""
         try:
-            sample, unreadable = self._read(k)
-            image, labels = self.transform(sample.image, _labels_of(sample), Generator().manual_seed(mix(self.seed, k)))
+            sample, shown, unreadable = self._read(k)
+            generator = Generator().manual_seed(mix(self.seed, k))
+            image, labels = self.transform(sample.image, _labels_of(sample), generator, shown=shown)
         except UserError as error:
             return error
         return StreamSample(image, labels, sample.name, unreadable)
 
-    def _read(self, k: int) -> tuple[Sample, tuple[str, ...]]:
-        """The first image that can be read, and what was amiss with those before it."""
+    def _read(self, k: int) -> tuple[Sample, int | None, tuple[str, ...]]:
+        """The first image that can be read, the class its crop shows, and what was amiss with those before it."""
         unreadable: list[str] = []
         for attempt in range(self.tries):
+            drawn = self.drawn(k, attempt=attempt)
             try:
-                return self.dataset[self.index(k, attempt=attempt)], tuple(unreadable)
+                return self.dataset[drawn.index], drawn.shown, tuple(unreadable)
             except UnreadableFileError as error:
                 unreadable.append(str(error))
                 last = error
         raise last
 
 
-@functools.lru_cache(maxsize=2)
-def permutation(size: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
-    """Return the order of an epoch's images."""
-    # The second constant keeps epochs apart from samples, which are seeded by mix(seed, k).
-    return torch.randperm(size, generator=Generator().manual_seed(mix(seed, epoch, _ORDER)))
-
-
-_ORDER = 0x6F72646572  # "order"
 _STAND_IN = 0x7374616E64  # "stand"
 _TRIES = 10
 
@@ -213,7 +213,13 @@ def training_loader(
         world_size=world_size,
     )
     return CarefulLoader(
-        TrainingStream(dataset, transform, seed=seed, skip_unreadable=options.on_error == "skip"),
+        TrainingStream(
+            dataset,
+            transform,
+            drawing(dataset, options, seed=seed),
+            seed=seed,
+            skip_unreadable=options.on_error == "skip",
+        ),
         batch_sampler=sampler,
         num_workers=options.workers,
         collate_fn=collate,

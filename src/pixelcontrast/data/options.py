@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from pixelcontrast.data.labels import LabelSpace
+from pixelcontrast.data.rare_classes import RareClasses
 from pixelcontrast.data.sources import Cached, Found, SegmentationDataset
 from pixelcontrast.errors import DataError, did_you_mean
 from pixelcontrast.files import expanded, is_folder, is_there
@@ -30,6 +31,7 @@ class DataOptions(ABC):
         flip: Probability of a left-right flip.
         photometric: Whether to vary brightness, contrast, saturation and hue.
         max_class_share: Highest share of one class in a crop, for which up to 10 crops are tried; 1 turns it off.
+        rare_classes: Draw images and crops by the classes they show, the rare ones more often; null treats all alike.
         on_error: What an unreadable training image does: `error` stops the run; `skip` names it, and trains on another
             in its place, which depends on the seed and the number of the sample alone. Evaluation always stops.
         max_unreadable: How many images a run may skip, each counted once, before it stops; a rank counts its own.
@@ -48,6 +50,7 @@ class DataOptions(ABC):
     flip: float = 0.5
     photometric: bool = True
     max_class_share: float = 0.75
+    rare_classes: RareClasses | None = None
     on_error: Literal["error", "skip"] = "error"
     max_unreadable: int = 10
 

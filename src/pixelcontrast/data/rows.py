@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from pixelcontrast.data.decoding import read_image, read_labels
 from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.labels import LabelSpace
@@ -34,7 +37,7 @@ class Rows:
         label_space: The classes.
         label_files: What the ids in the pictures of labels mean.
         image: Column of images.
-        labels: Column of labels; a row may have none.
+        label: Column of labels; a row may have none.
         where: What messages call the table.
     """
 
@@ -42,7 +45,7 @@ class Rows:
     label_space: LabelSpace
     label_files: IdFiles
     image: str
-    labels: str
+    label: str
     where: Path
 
     @property
@@ -67,12 +70,20 @@ class Rows:
         row = self.table[index]
         image_file = self._file(row, self.image, index)
         image, name = read_image(image_file), _name(index)
-        if row.get(self.labels) is None:
+        if row.get(self.label) is None:
             return Sample(image, None, name)
-        file = self._file(row, self.labels, index)
+        file = self._file(row, self.label, index)
         raw = read_labels(file)
         check_same_size(image, raw, labels=path_of(file), image_file=path_of(image_file))
         return Sample(image, self.label_files.classes_of(raw, path_of(file)), name)
+
+    def labels(self, index: int) -> UInt8[Tensor, "H W"] | None:
+        """Decode the labels of a row alone."""
+        row = self.table[index]
+        if row.get(self.label) is None:
+            return None
+        file = self._file(row, self.label, index)
+        return self.label_files.classes_of(read_labels(file), path_of(file))
 
     def _file(self, row: Mapping[str, Any], column: str, index: int) -> File:
         """A cell's file: its bytes, or where it lies."""

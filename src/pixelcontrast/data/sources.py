@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Integer, Real
+from jaxtyping import Integer, Real, UInt8
 from torch import Tensor
 
 from pixelcontrast.data.bands import read_bands
@@ -33,6 +33,9 @@ class SegmentationDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+    def labels(self, index: int) -> UInt8[Tensor, "H W"] | None:
+        """Labels alone, which are read faster than images."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,13 @@ class PairedFiles:
         check_same_size(image, raw, labels=pair.labels, image_file=pair.image)
         return Sample(image, self.label_files.classes_of(raw, pair.labels), pair.name)
 
+    def labels(self, index: int) -> UInt8[Tensor, "H W"] | None:
+        """Read the labels of an image alone."""
+        pair = self.pairs[index]
+        if pair.labels is None:
+            return None
+        return self.label_files.classes_of(self.label_files.read(pair.labels, pair.name), pair.labels)
+
 
 @dataclass(frozen=True)
 class Cached:
@@ -134,6 +144,10 @@ class Cached:
         if index not in self._samples:
             self._samples[index] = self.source[index]
         return self._samples[index]
+
+    def labels(self, index: int) -> UInt8[Tensor, "H W"] | None:
+        """Labels alone, which are not kept unless the sample is."""
+        return self._samples[index].labels if index in self._samples else self.source.labels(index)
 
 
 def check_same_size(

@@ -53,12 +53,24 @@ class TrainingTransform:
     std: PerBand
 
     def __call__(
-        self, image: Real[Tensor, "c H W"], labels: UInt8[Tensor, "H W"], generator: Generator
+        self,
+        image: Real[Tensor, "c H W"],
+        labels: UInt8[Tensor, "H W"],
+        generator: Generator,
+        *,
+        shown: int | None = None,
     ) -> tuple[Float[Tensor, "c h w"], Int[Tensor, "h w"]]:
-        """Return crop and labels (int64) of `crop_size`; what lies outside the image is mean colour and ignored."""
+        """Return crop and labels (int64) of `crop_size`; what lies outside the image is mean colour and ignored.
+
+        Args:
+            image: Whole.
+            labels: Whole.
+            generator: Of all that is drawn.
+            shown: Class that the crop holds a pixel of, if the image does.
+        """
         low, high = self.scale
         factor = low + (high - low) * _uniform(generator)
-        top, left, height, width = self._window(labels, factor, generator)
+        top, left, height, width = self._window(labels, factor, generator, shown)
         image = image[:, top : top + height, left : left + width]
         labels = labels[top : top + height, left : left + width]
         size = [min(side, max(1, round(old * factor))) for side, old in zip(self.crop_size, labels.shape, strict=True)]
@@ -77,15 +89,23 @@ class TrainingTransform:
             labels = F.pad(labels, (0, right, 0, below), value=IGNORE_INDEX)
         return pixels, labels.long()
 
-    def _window(self, labels: UInt8[Tensor, "H W"], factor: float, generator: Generator) -> tuple[int, int, int, int]:
+    def _window(
+        self, labels: UInt8[Tensor, "H W"], factor: float, generator: Generator, shown: int | None
+    ) -> tuple[int, int, int, int]:
         """Choose top, left, height and width of the crop in source pixels; the last of 10 tries is taken as it is."""
         rows, columns = labels.shape
         height = min(rows, max(1, round(self.crop_size[0] / factor)))
         width = min(columns, max(1, round(self.crop_size[1] / factor)))
         top = left = 0
+        places = None if shown is None else (labels == shown).nonzero()
         for _ in range(CROP_TRIES):
-            top = _below(rows - height + 1, generator)
-            left = _below(columns - width + 1, generator)
+            if places is None or not len(places):
+                top = _below(rows - height + 1, generator)
+                left = _below(columns - width + 1, generator)
+            else:
+                row, column = places[_below(len(places), generator)].tolist()
+                top = _start_about(row, height, rows, generator)
+                left = _start_about(column, width, columns, generator)
             if self.max_class_share >= 1 or (height, width) == (rows, columns):
                 break
             window = labels[top : top + height : CLASS_STRIDE, left : left + width : CLASS_STRIDE]
@@ -182,6 +202,12 @@ def _turn_about_grey(angle: float) -> Float[Tensor, "3 3"]:
 
 def _uniform(generator: Generator) -> float:
     return float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def _start_about(place: int, length: int, whole: int, generator: Generator) -> int:
+    """Start of a stretch of `length` within `whole` that holds `place`."""
+    first = max(0, place - length + 1)
+    return first + _below(min(place, whole - length) - first + 1, generator)
 
 
 def _below(limit: int, generator: Generator) -> int:

@@ -142,3 +142,6 @@ class _Part:
 
     def __getitem__(self, index: int) -> Sample:
         return self.whole[self.indices[index]]
+
+    def labels(self, index: int) -> Tensor | None:
+        return self.whole.labels(self.indices[index])

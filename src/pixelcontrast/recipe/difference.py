@@ -25,7 +25,9 @@ def differences(old: object, new: object) -> tuple[str, ...]:
 
 
 def _is_environment(path: KeyPath) -> bool:
-    return len(path) == 2 and path[0] in ("data", "trainer") and path[1] in _ENVIRONMENT
+    if path[0] == "data":  # of a part of a joint data set, too
+        return path[-1] in _ENVIRONMENT and (len(path) == 2 or path[-2] == "data")
+    return len(path) == 2 and path[0] == "trainer" and path[1] in _ENVIRONMENT
 
 
 def _leaves(tree: object, path: KeyPath) -> list[tuple[KeyPath, object]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -17,6 +15,7 @@ from torch import Tensor
 from pixelcontrast.data.counting import ClassCounts
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
 from pixelcontrast.data.sources import Leftover, SegmentationDataset
+from pixelcontrast.data.threads import on_threads
 from pixelcontrast.errors import DataError
 
 STATISTICS_STRIDE = 4  # means and deviations are taken on every 4th pixel of every 4th row
@@ -130,22 +129,13 @@ def gather(
         progress: Called once an image.
     """
     images, errors = [], []
-    for facts in _examine_all(dataset, workers):
+    for facts in on_threads(partial(examine, dataset), len(dataset), threads=workers):
         progress()
         if isinstance(facts, DataError):
             errors.append(facts)
         else:
             images.append(facts)
     return SplitFacts(split, dataset.label_space, tuple(images), tuple(errors), leftovers)
-
-
-def _examine_all(dataset: SegmentationDataset, workers: int) -> Iterator[ImageFacts | DataError]:
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    with warnings.catch_warnings():  # decoding changes the filters, which threads share, for a moment
-        try:
-            yield from pool.map(partial(examine, dataset), range(len(dataset)))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for what is queued
 
 
 def _digest(image: Shaped[Tensor, "c H W"]) -> bytes:

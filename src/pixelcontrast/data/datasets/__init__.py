@@ -10,6 +10,16 @@ from pixelcontrast.data.datasets.pascal_context import PascalContext
 from pixelcontrast.data.datasets.synthetic import Synthetic
 
 # The registry: a new data set is a file and its name here. `name` tells them apart in a recipe.
-DataSet = Synthetic | Camvid | Cityscapes | PascalContext | CocoStuff | Ade20k | Folder | Hub
+SingleDataSet = Synthetic | Camvid | Cityscapes | PascalContext | CocoStuff | Ade20k | Folder | Hub
 
-__all__ = ["Ade20k", "Camvid", "Cityscapes", "CocoStuff", "DataSet", "Folder", "Hub", "PascalContext", "Synthetic"]
+__all__ = [
+    "Ade20k",
+    "Camvid",
+    "Cityscapes",
+    "CocoStuff",
+    "Folder",
+    "Hub",
+    "PascalContext",
+    "SingleDataSet",
+    "Synthetic",
+]
