@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from pixelcontrast.engine.checkpoints import WholeCheckpointIO, checkpoints_in, 
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.errors import RunError
 
-STEPS, CHECKPOINT_EVERY, EVALUATE_EVERY = 120, 2, 3
+STEPS, CHECKPOINT_EVERY, EVALUATE_EVERY = 60, 2, 3
 RECIPE = f"""
 data: {{name: camvid, root: ROOT, batch_size: 2, crop_size: [64, 64], workers: 1}}
 model: {{backbone: resnet10t, head: fcn}}
@@ -42,7 +43,7 @@ contrast:
   embedding_dim: 256
   anchors_per_class: 8
   mining: all
-  memory: {{pixels_per_class: 2000, regions_per_class: 200}}
+  memory: {{pixels_per_class: 1000, regions_per_class: 100}}
 optimizer: {{name: sgd, lr: 0.02}}
 trainer:
   max_steps: {STEPS}
@@ -55,13 +56,14 @@ trainer:
   accelerator: cpu
 """
 # Longest wait after a phase has begun, in seconds: about as long as it takes on a machine with other work.
-LONGEST = {"training": 1.5, "checkpoint": 0.4, "evaluation": 1.0, "final evaluation": 2.0}
+LONGEST = {"training": 1.5, "checkpoint": 0.4, "evaluation": 0.6, "final evaluation": 2.0}
 RESULT = Path(__file__).parent / "results" / "crash_cpu.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, nargs=4, default=[7, 8, 7, 3], help=f"aimed at {', '.join(LONGEST)}")
+    parser.add_argument("--kills", type=int, nargs=4, default=[6, 6, 8, 2], help=f"aimed at {', '.join(LONGEST)}")
+    parser.add_argument("--least", type=int, default=5, help="hits of each phase; what falls short is aimed at again")
     parser.add_argument("--damages", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULT)
@@ -73,14 +75,18 @@ def main() -> None:
         print("left alone: exit code", run_to_end(recipe, whole))
         aims = [aim for aim, count in list(zip(LONGEST, options.kills, strict=True))[:3] for _ in range(count)]
         draw.shuffle(aims)
-        aims += ["final evaluation"] * options.kills[3]
         kills = [report(kill(recipe, parts, aim, draw)) for aim in aims]
+        for aim in list(LONGEST)[:3]:
+            while sum(each["hit"] == aim for each in kills) < options.least:
+                kills.append(report(kill(recipe, parts, aim, draw)))
+        kills += [report(kill(recipe, parts, "final evaluation", draw)) for _ in range(options.kills[3])]
         print("the last session: exit code", run_to_end(recipe, parts))
         equal = comparison(whole, parts)
         print(json.dumps(equal, indent=1))
-        damages = [damage_and_look(parts, draw) for _ in range(options.damages)]
+        damages = damage_and_look(parts, draw, times=options.damages)
         commands = [resume_damaged(recipe, parts, draw) for _ in range(3)]
     results = {
+        "command": shlex.join(["python", "benchmarks/crash.py", *sys.argv[1:]]),
         "kills": kills,
         "hits_by_phase": dict(Counter(each["hit"] for each in kills)),
         "equal_to_the_run_left_alone": equal,
@@ -96,7 +102,7 @@ def main() -> None:
 def prepare(place: Path) -> Path:
     """Write images in CamVid's layout, and the recipe."""
     generator = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 8)):
+    for split, count in (("train", 12), ("val", 24)):
         for i in range(count):
             labels = np.kron(generator.integers(0, 11, (6, 8)), np.ones((16, 16), dtype=np.int64)).astype(np.uint8)
             image = (labels[..., None] * 20 + generator.integers(0, 30, (*labels.shape, 3))).astype(np.uint8)
@@ -109,37 +115,42 @@ def prepare(place: Path) -> Path:
     return recipe
 
 
-def start(recipe: Path, folder: RunFolder) -> subprocess.Popen[str]:
+def start(recipe: Path, folder: RunFolder) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pixelcontrast", "train", str(recipe), "--run-dir", str(folder.path), "--resume"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    with said(folder).open("w") as log:  # a pipe that nobody reads would halt the run when it is full
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def said(folder: RunFolder) -> Path:
+    """Takes what the newest session of a run says."""
+    return folder.path.with_suffix(".log")
 
 
 def run_to_end(recipe: Path, folder: RunFolder) -> int:
-    process = start(recipe, folder)
-    out, _ = process.communicate()
-    if process.returncode:
-        print(out)
-    return process.returncode
+    code = start(recipe, folder).wait()
+    if code:
+        print(said(folder).read_text())
+    return code
 
 
 def kill(recipe: Path, folder: RunFolder, aim: str, draw: random.Random) -> dict[str, Any]:
     """Go on with the run, kill it in the phase that is aimed at, and say what was hit."""
     begun, since = beginning(folder, aim), time.monotonic()
     process = start(recipe, folder)
-    wait(process, begun)
+    wait(process, folder, begun)
     for _ in range(draw.choice([1, 1, 2]) if aim != "final evaluation" else 1):
-        wait(process, lambda: phase(folder) == aim)
+        wait(process, folder, lambda: phase(folder) == aim)
         time.sleep(draw.uniform(0, LONGEST[aim]))
     process.kill()
-    out, _ = process.communicate()
+    process.wait()
     return {
         "aim": aim,
         "hit": phase(folder),
         "after_s": round(time.monotonic() - since, 2),
         "step": last_step(folder),
         "checkpoint": newest_saved(folder),
-        "traceback": "Traceback" in out,
+        "traceback": "Traceback" in said(folder).read_text(),
     }
 
 
@@ -172,11 +183,11 @@ def report(hit: dict[str, Any]) -> dict[str, Any]:
     return hit
 
 
-def wait(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+def wait(process: subprocess.Popen[bytes], folder: RunFolder, happened: Callable[[], bool]) -> None:
     while not happened():
         if process.poll() is not None:
-            sys.exit(f"the run ended by itself, exit code {process.returncode}:\n{process.communicate()[0]}")
-        time.sleep(0.002)
+            sys.exit(f"the run ended by itself, exit code {process.returncode}:\n{said(folder).read_text()}")
+        time.sleep(0.005)
 
 
 def phase(folder: RunFolder) -> str:
@@ -260,13 +271,17 @@ def damaged(checkpoint: Path, draw: random.Random) -> Iterator[str]:
         copy.replace(target)
 
 
-def damage_and_look(folder: RunFolder, draw: random.Random) -> dict[str, Any]:
+def damage_and_look(folder: RunFolder, draw: random.Random, *, times: int) -> list[dict[str, Any]]:
     """Which checkpoint resuming would take beside a damaged one, and what reading the damaged one itself gives."""
     older, newest = (path for _, path in saved(folder)[-2:])
     whole = WholeCheckpointIO().load_checkpoint(newest)
+    return [damage_once(older, newest, whole, draw) for _ in range(times)]
+
+
+def damage_once(older: Path, newest: Path, whole: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     told: list[str] = []
     with damaged(newest, draw) as kind:
-        taken = newest_whole_checkpoint(folder.checkpoints, passed_over=lambda path, reason: told.append(reason))
+        taken = newest_whole_checkpoint(newest.parent, passed_over=lambda path, reason: told.append(reason))
         try:
             read = "the same" if same(whole, WholeCheckpointIO().load_checkpoint(newest)) else "something else"
         except RunError:
@@ -293,11 +308,11 @@ def resume_damaged(recipe: Path, folder: RunFolder, draw: random.Random) -> dict
     folder.scores.unlink()
     with newest.open("r+b") as file:
         file.truncate(draw.randrange(newest.stat().st_size))
-    process = start(recipe, folder)
-    out, _ = process.communicate()
-    right = process.returncode == 0 and f"passed over {newest}" in "".join(out.splitlines())
+    code = start(recipe, folder).wait()
+    out = said(folder).read_text()
+    right = code == 0 and f"passed over {newest}" in "".join(out.splitlines())
     right &= "Traceback" not in out and (folder.scores.read_text(), folder.weights.read_bytes()) == expected
-    return {"exit_code": process.returncode, "right": right, "said": [x for x in out.splitlines() if "passed" in x][:1]}
+    return {"exit_code": code, "right": right, "said": [x for x in out.splitlines() if "passed" in x][:1]}
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def shard(segmentor: Segmentor, criteria: nn.ModuleList, mesh: DeviceMesh) -> No
 
     The memory is not sharded: each rank compares its anchors with all of it.
     """
+    segmentor.to(memory_format=torch.contiguous_format)  # fully_shard takes no weights in channels-last order
     for layer in _layers(segmentor):
         fully_shard(layer, mesh=mesh)
     fully_shard(segmentor, mesh=mesh)
