@@ -312,7 +312,7 @@ def resume_damaged(recipe: Path, folder: RunFolder, draw: random.Random) -> dict
     out = said(folder).read_text()
     right = code == 0 and f"passed over {newest}" in "".join(out.splitlines())
     right &= "Traceback" not in out and (folder.scores.read_text(), folder.weights.read_bytes()) == expected
-    return {"exit_code": code, "right": right, "said": [x for x in out.splitlines() if "passed" in x][:1]}
+    return {"exit_code": code, "right": right}
 
 
 if __name__ == "__main__":
