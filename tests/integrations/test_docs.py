@@ -30,7 +30,11 @@ def test_the_recipe_of_each_library_is_in_its_script(name: str) -> None:
     assert added == {line for line in (shared + own).splitlines() if line.endswith("# contrast")}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "data").glob("*.md"))],
+    ids=lambda path: path.name,
+)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), target
@@ -71,3 +75,11 @@ def test_the_reference_is_that_of_the_docstrings(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, str(script), str(page)], check=True, env=environment)
     assert page.read_text() == (ROOT / "docs" / "api.md").read_text(), "run `python docs/make_api.py`"
+
+
+def test_the_pages_of_the_data_sets_are_those_of_their_classes(tmp_path: Path) -> None:
+    script, pages = ROOT / "docs" / "make_data_pages.py", ROOT / "docs" / "data"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, env=environment)
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert written == {path.name: path.read_text() for path in pages.iterdir()}, "run `python docs/make_data_pages.py`"
