@@ -46,3 +46,13 @@ def test_every_other_part_for_a_gpu_runs_on_a_cpu(small_gpu, tmp_path: Path) -> 
     assert results(tmp_path / "gpu_float16.json")["finite"] is True
     losses = results(tmp_path / "gpu_pinned.json")["losses"]
     assert losses["device"] == losses["cpu"]
+
+
+def test_loading_is_measured_beside_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    output = tmp_path / "loading.json"
+    arguments = ["--images", "1", "--repetitions", "1", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["loading.py", *arguments])
+    runpy.run_path(str(FOLDER / "loading.py"), run_name="__main__")
+    assert set(results(output)) == {"decoding", "loading"}
+    assert json.loads(output.read_text())["ratio"] > 1
