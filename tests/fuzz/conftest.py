@@ -23,9 +23,9 @@ settings.register_profile(
 )
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _bounded_memory() -> Iterator[None]:
-    """Whatever a file declares, the process gets no more memory than this."""
+    """Whatever a file declares, the process gets no more; later tests get it all again: a browser needs much."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM, hard))
