@@ -55,7 +55,9 @@ def peak_memory(function: Callable[[], object]) -> float:
         before = torch.cuda.memory_allocated()
         function()
         return (torch.cuda.max_memory_allocated() - before) / MEBIBYTE
-    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    # acc_events: torch 2.11 warns without it, though one cycle is all there is
+    with torch.profiler.profile(profile_memory=True, activities=activities, acc_events=True) as profile:
         function()
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = peak = 0

@@ -182,7 +182,8 @@ def test_peak_memory_at_full_size(mining: str, megabytes: int) -> None:
 def peak_of(function: Callable[[], object]) -> int:
     """Most bytes held beyond what was held before the call; the second one, for the first allocates what stays."""
     function()
-    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(profile_memory=True, activities=activities, acc_events=True) as profile:
         function()
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = torch.tensor([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]).cumsum(0)
