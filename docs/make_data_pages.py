@@ -11,6 +11,7 @@ from typing import get_args
 
 import pixelcontrast.recipes
 from pixelcontrast.data.datasets import SingleDataSet
+from pixelcontrast.data.joint import Joint, JointPart
 from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.engine.protocol import EvaluationOptions
@@ -30,6 +31,7 @@ SOURCES = {
     "ade20k": "<http://sceneparsing.csail.mit.edu>: `ADEChallengeData2016.zip`.",
     "folder": "Your own files.",
     "hub": "<https://huggingface.co/datasets>, or parquet files of your own.",
+    "joint": "Each part has a page of its own.",
 }
 
 
@@ -37,7 +39,7 @@ def main() -> None:
     """Write the pages to where they lie, or into the folder given."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     folder.mkdir(parents=True, exist_ok=True)
-    kinds = {kind.name: kind for kind in get_args(SingleDataSet)}
+    kinds = {kind.name: kind for kind in (*get_args(SingleDataSet), Joint)}
     for name, kind in kinds.items():
         (folder / f"{name}.md").write_text(page(kind))
     lines = [f"- [{name}]({name}.md): {summary(kind)}" for name, kind in kinds.items()]
@@ -56,6 +58,9 @@ def page(kind: type[DataOptions]) -> str:
     first, *rest = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     layout = next(paragraph for paragraph in rest if paragraph.startswith("Layout:"))
     rest.remove(layout)
+    if kind is Joint:
+        of_parts = (inspect.getdoc(JointPart) or "").partition("\n\nAttributes:\n")[2]
+        attributes += "\n\n    Of each part, as `data.parts.0.NAME` and so on:\n" + of_parts
     sections = [
         f"# {kind.name}",
         first,
@@ -74,6 +79,8 @@ def page(kind: type[DataOptions]) -> str:
 
 def commands(kind: type[DataOptions]) -> str:
     """What checks the data set, and what trains on it: its recipes, if any are shipped."""
+    if kind is Joint:
+        return "```bash\npixelcontrast check MY_RECIPE.yaml\npixelcontrast train MY_RECIPE.yaml\n```"
     root = "" if kind.name == "synthetic" else " --set data.root=PATH"
     recipes = [f"{kind.name}/{path.stem}" for path in sorted((RECIPES / kind.name).glob("*.yaml"))]
     lines = [f"pixelcontrast check {kind.name}{root}"]
@@ -93,6 +100,8 @@ def classes(kind: type[DataOptions]) -> str:
     """Ids, names and colours; of every choice of classes, where there is one."""
     if kind.name in ("folder", "hub"):
         return "Those of your file of classes."
+    if kind is Joint:
+        return "Those of the parts, by name; in the order of `data.classes` if it is given."
     field = next((field for field in dataclasses.fields(kind) if field.name == "classes"), None)
     if field is None:
         return table(kind().label_space)
