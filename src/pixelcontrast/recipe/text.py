@@ -145,9 +145,12 @@ class _Plain:
 
     def _scalar(self, node: yaml.Node) -> object:
         text = str(node.value)
-        match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "str":
-                return text
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind == "str":
+            return text
+        if node.tag not in _SCALARS or not re.fullmatch(_SCALARS[node.tag][0], text):  # a tag that was written out
+            raise RecipeError(f"{self._place(node)}: '{shortened(text)}' is no {kind}; write plain values without tags")
+        match kind:
             case "null":
                 return None
             case "bool":
