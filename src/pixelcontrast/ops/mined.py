@@ -5,7 +5,7 @@ were chosen are read again.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ def contrast_mined(
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (anchors, sets.batch, temperature))
     loss: Tensor = _contrast(
         anchors, anchor_labels, sets.batch, sets.batch_labels, sets.memory.detach(), sets.memory_labels, temperature,
-        sets.own_key, seed, **asdict(rule), gradient=wanted, batch_gradient=wanted and sets.batch.requires_grad,
+        sets.own_key, seed, **rule.arguments(), gradient=wanted, batch_gradient=wanted and sets.batch.requires_grad,
     )[0]  # fmt: skip
     return loss
 

@@ -1,6 +1,5 @@
 """Key mining as a function of its own: which keys an anchor is compared with (Wang et al., ICCV 2021, section 3.3)."""
 
-from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -60,7 +59,7 @@ def mine_keys(
     own_key = None if own_key is None else own_key.long()
     chosen: tuple[Tensor, Tensor] = _mine(
         anchors.detach().to(dtype), anchor_labels.long(), keys.detach(), key_labels.long(), own_key,
-        seed_tensor(seed, anchors.device), **asdict(rule),
+        seed_tensor(seed, anchors.device), **rule.arguments(),
     )  # fmt: skip
     return chosen
 

@@ -42,6 +42,15 @@ class Rule:
     negatives: int
     pool_share: float
 
+    def arguments(self) -> dict[str, str | int | float]:
+        """What an operator takes by keyword; `asdict` copies deeply, which torch.compile of torch 2.11 cannot trace."""
+        return {
+            "mining": self.mining,
+            "positives": self.positives,
+            "negatives": self.negatives,
+            "pool_share": self.pool_share,
+        }
+
     def __post_init__(self) -> None:
         if self.mining not in {"semi_hard", "hardest", "random"}:
             raise ValueError(f'mining must be "semi_hard", "hardest" or "random", got "{self.mining}"')
