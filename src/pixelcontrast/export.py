@@ -139,7 +139,9 @@ def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> Expor
 
 def _write_program(program: torch.export.ExportedProgram, path: Path) -> nn.Module:
     torch.export.save(program, path)
-    return torch.export.load(path).module()
+    with warnings.catch_warnings():  # torch 2.11 says so of the bytes that it has just read itself
+        warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
+        return torch.export.load(path).module()
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, *, argmax: bool) -> OnnxModule:
