@@ -76,6 +76,7 @@ class DrawByClass:
         order: The usual one.
         options: How often, and how strongly.
         pixels: Of each class in each image.
+        images: Of each class, those that are drawn for it.
         probability: Of each class.
         seed: Of the run.
     """
@@ -83,6 +84,7 @@ class DrawByClass:
     order: Order
     options: RareClasses
     pixels: Int[Tensor, "n k"]
+    images: tuple[Int[Tensor, " _"], ...]
     probability: Float[Tensor, " k"]
     seed: int
 
@@ -93,7 +95,7 @@ class DrawByClass:
         index, label = self.order(k), None
         if by_class < self.options.images:
             label = int(torch.multinomial(self.probability, 1, generator=generator))
-            images = self._images_of(label)
+            images = self.images[label]
             index = int(images[torch.randint(len(images), (), generator=generator)])
         if about_pixel >= self.options.crops:
             return Drawn(index, None)
@@ -101,10 +103,6 @@ class DrawByClass:
             shown = self.probability * (self.pixels[index] > 0)
             label = int(torch.multinomial(shown, 1, generator=generator)) if shown.any() else None
         return Drawn(index, label)
-
-    def _images_of(self, label: int) -> Int[Tensor, " m"]:
-        enough = self.pixels[:, label] >= self.options.min_pixels
-        return (enough if enough.any() else self.pixels[:, label] > 0).nonzero().flatten()
 
 
 def draw_by_class(dataset: SegmentationDataset, order: Order, options: RareClasses, *, seed: int) -> DrawByClass:
@@ -115,7 +113,8 @@ def draw_by_class(dataset: SegmentationDataset, order: Order, options: RareClass
     """
     logger.info("reading the labels of %d images once, to know which shows what", len(dataset))
     pixels = pixels_by_image(dataset)
-    return DrawByClass(order, options, pixels, class_probability(pixels.sum(0), options.temperature), seed)
+    images = tuple(_images_of(shown, options.min_pixels) for shown in pixels.T)
+    return DrawByClass(order, options, pixels, images, class_probability(pixels.sum(0), options.temperature), seed)
 
 
 def class_probability(pixels: Int[Tensor, " k"], temperature: float) -> Float[Tensor, " k"]:
@@ -138,6 +137,12 @@ def pixels_by_image(dataset: SegmentationDataset) -> Int[Tensor, "n k"]:
     """
     threads = min(16, os.cpu_count() or 1)
     return torch.stack(list(on_threads(partial(_pixels_of, dataset), len(dataset), threads=threads)))
+
+
+def _images_of(pixels: Int[Tensor, " n"], least: int) -> Int[Tensor, " m"]:
+    """Images with pixels enough of a class; where none has so many, all that have one."""
+    enough = pixels >= least
+    return (enough if enough.any() else pixels > 0).nonzero().flatten()
 
 
 def _pixels_of(dataset: SegmentationDataset, index: int) -> Int[Tensor, " k"]:

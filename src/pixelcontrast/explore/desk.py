@@ -213,8 +213,11 @@ class Desk:
             missing = _no_index(explored) if explored.index is None else _NO_PROJECTION
         if rows is None:
             return Layer(note=missing)
-        features, few = look.maps[kind], rows[evenly_spaced(len(rows), most=MEMORY_ROWS)]
-        heat = self._kept.get(("distance", run, choice, view, kind), lambda: distance_map(features, few))
+
+        def measure() -> Tensor:
+            return distance_map(look.maps[kind], rows[evenly_spaced(len(rows), most=MEMORY_ROWS)])
+
+        heat = self._kept.get(("distance", run, choice, view, kind), measure)
         return _heated(heat, spread(heat), "magma", look.picture.size)
 
     def _glimpse(self, run: int, choice: Choice) -> Glimpse:
