@@ -3,15 +3,11 @@
 python docs/make_explore_pictures.py ADDRESS [FOLDER]
 """
 
-import io
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from make_report_pictures import PHONE, TARGET, side_by_side
-from PIL import Image
-from playwright.sync_api import sync_playwright
+from make_report_pictures import PHONE, TARGET, chromium, save, side_by_side
 
 DESKTOP = {"width": 1280, "height": 1200}
 IMAGE, PLACE = "0003", (0.37, 0.6)  # a cyclist
@@ -19,17 +15,13 @@ IMAGE, PLACE = "0003", (0.37, 0.6)  # a cyclist
 
 def main(address: str, folder: Path) -> None:
     """Write every picture into `folder`."""
-    with sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with chromium() as browser:
         light, dark = (opened(browser, address, DESKTOP, theme) for theme in ("light", "dark"))
         pictures = {"pair": asked(light), "far": looked_over(dark, "index"), "suspects": suspects(dark)}
         phones = [opened(browser, address, PHONE, theme) for theme in ("light", "dark", "light", "dark")]
         views = [phones[0].screenshot(), asked(phones[1], ".viewer"), asked(phones[2], "#kin-0"), suspects(phones[3])]
         pictures["phone"] = side_by_side(views)
-        browser.close()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        Image.open(io.BytesIO(picture)).convert("RGB").save(folder / f"explore_{name}.png", optimize=True)
+    save(pictures, folder, page="explore")
 
 
 def opened(browser: Any, address: str, size: dict[str, int], theme: str) -> Any:

@@ -6,6 +6,8 @@ python docs/make_report_pictures.py REPORT.html [FOLDER]
 import io
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,7 @@ GAP = 16
 
 def main(report: Path, folder: Path) -> None:
     """Write every picture into `folder`."""
-    with sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with chromium() as browser:
         address = report.resolve().as_uri()
         light, dark = (opened(browser, address, DESKTOP, theme) for theme in ("light", "dark"))
         pictures = {
@@ -33,10 +34,23 @@ def main(report: Path, folder: Path) -> None:
         places = ("#top", "#training", "#confusion", "#embedding")
         views = [at(page, place) for page, place in zip(phones, places, strict=True)]
         pictures["phone"] = side_by_side(views)
+    save(pictures, folder, page="report")
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, without a window."""
+    with sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
         browser.close()
+
+
+def save(pictures: Mapping[str, bytes], folder: Path, *, page: str) -> None:
+    """Write pictures of a page by name, as small as PNG allows."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
-        Image.open(io.BytesIO(picture)).convert("RGB").save(folder / f"report_{name}.png", optimize=True)
+        Image.open(io.BytesIO(picture)).convert("RGB").save(folder / f"{page}_{name}.png", optimize=True)
 
 
 def opened(browser: Any, address: str, size: dict[str, int], theme: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from typing import ClassVar, Literal
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor
 from pixelcontrast.data.datasets import SingleDataSet
 from pixelcontrast.data.labels import IGNORE_INDEX, Color, LabelSpace
 from pixelcontrast.data.options import DataOptions
-from pixelcontrast.data.order import first_of_each
 from pixelcontrast.data.sources import Found, SegmentationDataset
 from pixelcontrast.errors import DataError, did_you_mean
 from pixelcontrast.types import BandStatistics, Sample
@@ -236,9 +236,9 @@ class Joined:
     def _place(self, index: int) -> tuple[Relabelled, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        first = first_of_each([len(part) for part in self.parts])
-        number = bisect_right(first, index) - 1
-        return self.parts[number], index - first[number]
+        ends = list(accumulate(map(len, self.parts)))
+        number = bisect_right(ends, index)
+        return self.parts[number], index - ends[number] + len(self.parts[number])
 
 
 def _part_names(parts: list[JointPart]) -> list[str]:

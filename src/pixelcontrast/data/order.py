@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -100,8 +100,3 @@ class Interleaved:
 def _part_of(count: int, share: float) -> int:
     """How many of the first `count` samples belong to a part; grows by 0 or 1."""
     return int(count * share)
-
-
-def first_of_each(sizes: Sequence[int]) -> list[int]:
-    """Number of the first image of each part, for parts that are numbered one after another."""
-    return [sum(sizes[:i]) for i in range(len(sizes))]

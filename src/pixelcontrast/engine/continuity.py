@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
+from pixelcontrast.engine.json_lines import append_line
 from pixelcontrast.engine.provenance import provenance
 
 
@@ -29,8 +29,7 @@ class KeepProvenance(Callback):
         """Take the conditions down, now that the ranks have found each other and share the threads."""
         self._now = provenance()
         if trainer.is_global_zero:
-            with self.path.open("a") as file:
-                file.write(json.dumps(self._now) + "\n")
+            append_line(self.path, self._now)
 
     def on_save_checkpoint(self, trainer: L.Trainer, task: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the conditions that led to a checkpoint."""

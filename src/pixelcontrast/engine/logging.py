@@ -15,6 +15,7 @@ from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 
+from pixelcontrast.engine.json_lines import append_line, read_lines
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.errors import RecipeError
 from pixelcontrast.files import write_text
@@ -86,14 +87,12 @@ class KeepMetrics(Callback):
 def append_metrics(path: Path, metrics: Mapping[str, float], *, step: int) -> None:
     """Append a line to metrics.jsonl; what is not finite, which JSON has no word for, is left out."""
     values = {key: float(f"{value:.6g}") for key, value in metrics.items() if math.isfinite(value)}
-    with path.open("a") as file:
-        file.write(json.dumps({"step": step, **values}) + "\n")
+    append_line(path, {"step": step, **values})
 
 
 def validations(path: Path) -> dict[int, float]:
     """The mIoU of each validation that metrics.jsonl holds, by step."""
-    lines = (json.loads(line) for line in path.read_text().splitlines()) if path.exists() else ()
-    return {line["step"]: line["val/mIoU"] for line in lines if "val/mIoU" in line}
+    return {line["step"]: line["val/mIoU"] for line in read_lines(path) if "val/mIoU" in line}
 
 
 def drop_from(step: int, path: Path) -> None:

@@ -17,7 +17,6 @@ import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.incidents import append_incident
@@ -26,6 +25,7 @@ from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.replay import Replay, save_replay
 from pixelcontrast.engine.rollback import StepStart, generator_states, set_generators
 from pixelcontrast.engine.run_folder import RunFolder
+from pixelcontrast.engine.sharding import whole
 from pixelcontrast.errors import RunError
 from pixelcontrast.types import Batch
 
@@ -171,8 +171,7 @@ def verdict(*, loss: bool, gradient: bool, scale: float | None) -> Literal["take
 def gradient_norm(task: torch.nn.Module) -> Tensor:
     """L2 norm of all gradients, what clipping goes by; not finite if one of them is not. Waits for nothing."""
     gradients = [parameter.grad for parameter in task.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return whole(torch.nn.utils.get_total_norm(gradients))
 
 
 def _memory(task: Any) -> Any:

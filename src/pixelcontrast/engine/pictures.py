@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -30,8 +33,22 @@ def colourise(labels: Int[Tensor, "H W"], palette: Sequence[tuple[int, int, int]
 def errors_picture(labels: Int[Tensor, "H W"], predictions: Int[Tensor, "H W"], *, num_classes: int) -> Tensor:
     """Grey where right, orange where wrong, black where there is no label; uint8 [H W 3]."""
     colours = torch.tensor([RIGHT, WRONG, VOID], dtype=torch.uint8)
+    return colours[error_kinds(labels, predictions, num_classes=num_classes)]
+
+
+def error_kinds(
+    labels: Integer[Tensor, "H W"], predictions: Integer[Tensor, "H W"], *, num_classes: int
+) -> Int[Tensor, "H W"]:
+    """0 where right, 1 where wrong, 2 where there is no label."""
     labelled = (labels >= 0) & (labels < num_classes)
-    return colours[torch.where(labelled, (labels != predictions).long(), 2)]
+    return (labels != predictions).long().where(labelled, 2)
+
+
+def data_uri(picture: Image.Image, form: Literal["JPEG", "PNG"], **options: Any) -> str:
+    """A picture as the address of itself; `options` are those of Pillow's writer."""
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def comparison(

@@ -78,8 +78,8 @@ class ShardedStrategy(ModelParallelStrategy):
             return {key: self._whole(value) for key, value in state.items()}
         if not isinstance(state, Tensor):
             return state
-        whole = state.full_tensor() if isinstance(state, DTensor) else state
-        return whole.detach().cpu() if self.is_global_zero else None
+        gathered = whole(state)  # every rank takes part
+        return gathered.detach().cpu() if self.is_global_zero else None
 
 
 class WholeCopy:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from pixelcontrast.engine.crops import crop_around
 from pixelcontrast.explore.choices import Choice, Picture, Splits
-from pixelcontrast.explore.layers import as_uri
+from pixelcontrast.explore.layers import as_jpeg
 from pixelcontrast.explore.runs import TrainingIndex
 
 SIDE = 112  # pixels of a side on the page
@@ -52,7 +52,7 @@ class TrainingCrops:
         centre = SIDE // 2
         for radius, colour in ((6, (0, 0, 0)), (5, (255, 255, 255))):
             draw.ellipse((centre - radius, centre - radius, centre + radius, centre + radius), outline=colour)
-        return as_uri(crop, "JPEG")
+        return as_jpeg(crop)
 
     def _region(self, row: int) -> str:
         """A region and what is around it, grey and dim, as a data URI.
@@ -72,7 +72,7 @@ class TrainingCrops:
         cut = pixels[:, top : bottom + room, left : right + room]
         crop = Image.fromarray(np.asarray(cut.permute(1, 2, 0)))
         crop.thumbnail((2 * SIDE, 2 * SIDE))
-        return as_uri(crop, "JPEG")
+        return as_jpeg(crop)
 
     def _read(self, image: int) -> Picture:
         return self._splits.read(Choice(self._index.split, self._index.names[image]))

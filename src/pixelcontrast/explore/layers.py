@@ -5,9 +5,7 @@ Heat runs through viridis or magma, whose lightness rises evenly: they read the 
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelcontrast.data.labels import Color
-from pixelcontrast.engine.pictures import RIGHT, VOID, WRONG
+from pixelcontrast.engine.pictures import RIGHT, VOID, WRONG, data_uri, error_kinds
 from pixelcontrast.ops.resize import resize_logits
 
 Heat = Literal["viridis", "magma"]  # for what is alike, and for what is doubtful
@@ -53,7 +51,7 @@ def photograph(pixels: UInt8[Tensor, "3 H W"], *, longest: int | None = None) ->
     image = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
     if longest is not None:
         image.thumbnail((longest, longest))
-    return as_uri(image, "JPEG")
+    return as_jpeg(image)
 
 
 def classes_layer(labels: Integer[Tensor, "H W"], palette: Sequence[Color]) -> str:
@@ -64,8 +62,7 @@ def classes_layer(labels: Integer[Tensor, "H W"], palette: Sequence[Color]) -> s
 
 def errors_layer(labels: Integer[Tensor, "H W"], prediction: Integer[Tensor, "H W"], num_classes: int) -> str:
     """Grey where right, orange where wrong, black where there is no label."""
-    labelled = (labels >= 0) & (labels < num_classes)
-    return _indexed((labels != prediction).long().where(labelled, 2), (RIGHT, WRONG, VOID))
+    return _indexed(error_kinds(labels, prediction, num_classes=num_classes), (RIGHT, WRONG, VOID))
 
 
 def heat_layer(values: Float[Tensor, "h w"], scale: Range, heat: Heat, *, size: Sequence[int]) -> str:
@@ -90,11 +87,9 @@ def heat_colours(heat: Heat) -> tuple[Color, ...]:
     return tuple((int(red), int(green), int(blue)) for red, green, blue in table.round())
 
 
-def as_uri(image: Image.Image, form: Literal["JPEG", "PNG"], **options: int) -> str:
-    """An image as a data URI."""
-    buffer = io.BytesIO()
-    image.save(buffer, form, **({"quality": _JPEG_QUALITY} if form == "JPEG" else {"compress_level": 1}), **options)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def as_jpeg(image: Image.Image) -> str:
+    """A photograph as a data URI."""
+    return data_uri(image, "JPEG", quality=_JPEG_QUALITY)
 
 
 def _indexed(ids: Tensor, palette: Sequence[Color], *, clear: int | None = None) -> str:
@@ -103,4 +98,4 @@ def _indexed(ids: Tensor, palette: Sequence[Color], *, clear: int | None = None)
     colours = np.zeros((_LEVELS, 3), dtype=np.uint8)
     colours[: len(palette)] = palette
     image.putpalette(colours.tobytes())
-    return as_uri(image, "PNG") if clear is None else as_uri(image, "PNG", transparency=clear)
+    return data_uri(image, "PNG", compress_level=1, **({} if clear is None else {"transparency": clear}))

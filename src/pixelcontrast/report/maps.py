@@ -17,8 +17,8 @@ from PIL import Image
 from pixelcontrast.contrast.statistics import effective_rank, mean_similarities
 from pixelcontrast.engine.crops import COLUMNS, as_sheet
 from pixelcontrast.engine.embedding_files import PixelEmbeddings
+from pixelcontrast.engine.pictures import data_uri
 from pixelcontrast.report.arms import Arm
-from pixelcontrast.report.pictures import data_uri
 
 PIXELS = 1500  # of all classes together: t-SNE of more takes long, and shows no more
 _SEED = 0
@@ -262,7 +262,7 @@ def _crops(found: PixelEmbeddings, chosen: np.ndarray) -> str:
     corners = [(i % columns * side, i // columns * side) for i in np.flatnonzero(chosen).tolist()]
     squares = [sheet.crop((x, y, x + side, y + side)) for x, y in corners]
     with Image.open(io.BytesIO(as_sheet(squares).tobytes())) as kept:
-        return data_uri(kept, jpeg_quality=75)
+        return data_uri(kept, "JPEG", quality=75)
 
 
 def _hover_data(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +11,7 @@ from PIL import Image
 
 from pixelcontrast.data.labels import IGNORE_INDEX
 from pixelcontrast.engine.examples import place_below
-from pixelcontrast.engine.pictures import RIGHT, VOID, WRONG
+from pixelcontrast.engine.pictures import RIGHT, VOID, WRONG, data_uri
 from pixelcontrast.report.arms import Arm
 from pixelcontrast.report.images import scores_by_image
 from pixelcontrast.report.runs import Color, Run
@@ -91,17 +89,6 @@ def example_groups(arms: Sequence[Arm], palette: Sequence[Color]) -> list[Group]
     return groups
 
 
-def data_uri(picture: Image.Image, *, jpeg_quality: int | None = None) -> str:
-    """A picture as the address of itself: PNG, or JPEG at a quality."""
-    buffer = io.BytesIO()
-    if jpeg_quality is None:
-        picture.save(buffer, "PNG", optimize=True)
-    else:
-        picture.save(buffer, "JPEG", quality=jpeg_quality)
-    kind = "png" if jpeg_quality is None else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def _examples(arms: Sequence[Arm], names: Sequence[str], palette: Sequence[Color], *, width: int) -> Iterator[Example]:
     known = [scores_by_image(arm.images) for arm in arms]
     for name in names:
@@ -116,7 +103,7 @@ def _panels(arms: Sequence[Arm], name: str, palette: Sequence[Color], *, width: 
     if image is None or labels is None:
         return ()
     panels = [
-        Panel("image", data_uri(image.convert("RGB"), jpeg_quality=80)),
+        Panel("image", data_uri(image.convert("RGB"), "JPEG", quality=80)),
         Panel("label", _drawn(np.asarray(labels), palette)),
     ]
     predictions = {arm.name: found for arm in arms if (found := _read(arm.first, name, ".prediction.png", width))}
@@ -169,4 +156,4 @@ def _change(labels: UInt8[np.ndarray, "H W"], before: UInt8[np.ndarray, "H W"], 
 def _indexed(ids: UInt8[np.ndarray, "H W"], colours: Sequence[Color]) -> str:
     picture = Image.fromarray(ids)
     picture.putpalette([channel for colour in colours for channel in colour])
-    return data_uri(picture)
+    return data_uri(picture, "PNG", optimize=True)

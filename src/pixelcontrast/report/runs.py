@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pixelcontrast.engine.embedding_files import PixelEmbeddings
+from pixelcontrast.engine.json_lines import read_lines
 from pixelcontrast.engine.run_folder import EvaluationFolder, RunFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import read_counts
@@ -123,7 +124,7 @@ def read_run(path: Path, *, evaluation: str | None = None) -> Run:
         palette=_read_palette(path / CONFIG_FILE),
         metrics=read_series(folder.metrics),
         speed=read_series(folder.speed),
-        starts=tuple(_json_lines(folder.provenance)),
+        starts=tuple(read_lines(folder.provenance)),
         images=images,
         embeddings=embeddings,
         missing=_missing(folder, scores, images),
@@ -149,7 +150,7 @@ def find_runs(path: Path) -> list[Path]:
 def read_series(path: Path) -> dict[str, Series]:
     """Read a file of JSON lines by step; a value that is missing or not finite is left out of its series."""
     found: dict[str, tuple[list[float], list[float]]] = {}
-    for line in _json_lines(path):
+    for line in read_lines(path):
         step = line.pop("step", None)
         if not isinstance(step, int | float):
             continue
@@ -159,19 +160,6 @@ def read_series(path: Path) -> dict[str, Series]:
                 steps.append(float(step))
                 values.append(float(value))
     return {name: Series(np.asarray(steps), np.asarray(values)) for name, (steps, values) in found.items()}
-
-
-def _json_lines(path: Path) -> Sequence[dict[str, Any]]:
-    """Objects of a file of lines; a line torn by a crash is passed over."""
-    found = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
 
 
 def _read_recipe(text: str, path: Path) -> Mapping[str, Any]:
