@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +15,12 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
-from pixelcontrast.data import tiff
+from pixelcontrast.data import matlab, tiff
 from pixelcontrast.data.reading import File, check_size, max_pixels, opened, path_of, pillow_takes, reading
 from pixelcontrast.errors import DataError, LabelFormError, UnreadableFileError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".mat")
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", matlab.SUFFIX)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY = 0
 _BITS_PER_SAMPLE = 258  # a tag of TIFFs
@@ -53,17 +52,17 @@ def read_image(file: File) -> UInt8[Tensor, "3 H W"]:
 def read_labels(file: File) -> Integer[Tensor, "H W"]:
     """Read label ids as they are stored, in grey or palette PNGs of 1 to 16 bits; a palette gives ids, not its colours.
 
-    A MATLAB file is read as COCO-Stuff's 10k release stores labels, in its matrix S.
+    A MATLAB file (version 5 to 7) is read as COCO-Stuff's 10k release stores labels, in its matrix S.
 
     Returns:
         uint8, or int32 for a 16-bit file.
 
     Raises:
         UnreadableFileError: If the file is missing, truncated or no image.
-        LabelFormError: If it holds colours.
+        LabelFormError: If it holds colours, or a MATLAB file no whole numbers.
     """
     path = path_of(file)
-    if isinstance(file, Path) and path.suffix == ".mat":
+    if isinstance(file, Path) and path.suffix == matlab.SUFFIX:
         return _read_matrix(path)
     image = decode(file)
     if image.mode not in _ID_MODES:
@@ -93,21 +92,14 @@ def read_colors(path: Path) -> Integer[Tensor, "H W"]:
 
 
 def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
-    from scipy.io import loadmat, whosmat  # half a second to import, for one data set
-
-    def read() -> Any:
-        with path.open("rb") as file:
-            shapes = {name: shape for name, shape, _ in whosmat(file)}
-            if "S" not in shapes:
-                raise ValueError("a MATLAB file without a matrix S of label ids")
-            check_size(shapes["S"], path)
-            file.seek(0)
-            return loadmat(file, variable_names=["S"])["S"].astype(np.int32)
-
-    matrix = reading(read, path)
+    matrix = reading(lambda: matlab.read_matrix(path, "S"), path)
     if matrix.ndim != 2:
         raise LabelFormError(f"{path}: expected a matrix S of two dimensions, got {matrix.ndim}", str(path))
-    return torch.from_numpy(matrix)
+    with np.errstate(invalid="ignore"):  # of numbers that are none, which differ from whatever they become
+        ids = matrix.astype(np.int32)
+    if not np.array_equal(ids, matrix):
+        raise LabelFormError(f"{path}: expected whole numbers in its matrix S, the label ids, got others", str(path))
+    return torch.from_numpy(np.ascontiguousarray(ids))
 
 
 def decode(file: File) -> Image.Image:
