@@ -231,11 +231,13 @@ def test_a_bad_file_gets_a_message_and_the_page_goes_on(
     with opened(browser, server) as page:
         page.on("dialog", lambda dialog: pytest.fail(f"a name ran as a script: {dialog.message}"))
         drop(page, name, png(tmp_path / "good.png", seed=1)[:90])
-        toast = page.locator(".toast-body")
-        toast.wait_for()
-        assert "expected an image" in toast.inner_text()
-        assert "/tmp" not in toast.inner_text()
-        assert toast.locator("img").count() == 0
+        notice = page.locator(".notice")
+        notice.wait_for()
+        assert "expected an image" in notice.inner_text()
+        assert "/tmp" not in notice.inner_text()
+        assert notice.locator("img").count() == 0
+        notice.click()
+        notice.wait_for(state="hidden")
         click(page, 25, 38)
         assert page.locator(".viewer .photo").first.get_attribute("alt") == "val: 0"
 

@@ -115,34 +115,30 @@ class Handlers:
         viewers, scales = self._layers(session, view, kind)
         return [*viewers, *scales]
 
-    def find_kin(self, session: Session, kind: Kind) -> Any:
+    def find_kin(self, session: Session, kind: Kind) -> list[str]:
         """Training regions and pixels like the chosen one."""
         choice, pixel = session.choice, session.pixel
         if choice is None or pixel is None:
-            return _each([""] * len(self.desk.runs))
-        return _each(
-            [
-                self.panels.kin(*(self.desk.kin(run, choice, kind, pixel, part) for part in ("region", "pixel")))
-                for run in self._runs
-            ]
-        )
+            return [""] * len(self.desk.runs)
+        return [
+            self.panels.kin(*(self.desk.kin(run, choice, kind, pixel, part) for part in ("region", "pixel")))
+            for run in self._runs
+        ]
 
-    def look_elsewhere(self, session: Session, kind: Kind) -> Any:
+    def look_elsewhere(self, session: Session, kind: Kind) -> list[str]:
         """Other images of the split, with what in them is like the chosen pixel."""
         if session.choice is None or not self.desk.splits.names:
-            return _each([""] * len(self.desk.runs))
+            return [""] * len(self.desk.runs)
         split = session.choice.split or self.desk.splits.names[0]
         others = self.desk.others(split, but=session.choice, draw=session.draw)
-        return _each(
-            [
-                self.panels.elsewhere(self.desk.elsewhere(run, session.choice, kind, session.pixel, others))
-                for run in self._runs
-            ]
-        )
+        return [
+            self.panels.elsewhere(self.desk.elsewhere(run, session.choice, kind, session.pixel, others))
+            for run in self._runs
+        ]
 
-    def draw_others(self, session: Session) -> Session:
+    def draw_others(self, session: Session) -> list[Session]:
         """Draw other images."""
-        return replace(session, draw=session.draw + 1)
+        return [replace(session, draw=session.draw + 1)]
 
     def find_suspects(self, run: int, label: int, least: float | None, kind: Kind) -> list[Any]:
         """List training regions whose neighbours disagree, and write them to files."""
@@ -193,8 +189,3 @@ class Handlers:
         table.write_text(as_csv(suspects, names), encoding="utf-8")
         tree.write_text(as_json(suspects, names, split=split), encoding="utf-8")
         return table, tree
-
-
-def _each(values: list[str]) -> Any:
-    """A value a component; Gradio takes what is returned for one component for its value."""
-    return values if len(values) > 1 else values[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import html
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,14 @@ class Page:
             self.session = gr.State(Session(), time_to_live=STALE)
             head = self.panels.head(runs=[run.title for run in desk.runs], data=data)
             gr.HTML(head, js_on_load=asset("theme.js"), apply_default_css=False)
+            self.notice = gr.HTML(
+                {},
+                html_template=asset("notice.html"),
+                js_on_load=asset("notice.js"),
+                apply_default_css=False,
+                padding=False,
+                elem_id="notice",
+            )
             with gr.Tabs():
                 with gr.Tab("Image", id="image"):
                     self._lay_out_choice()
@@ -70,7 +80,6 @@ class Page:
                 with gr.Tab("Suspect labels", id="suspects"):
                     self._lay_out_suspects()
             self._wire()
-        self.blocks.queue(default_concurrency_limit=8, max_size=256)
 
     def _lay_out_choice(self) -> None:
         splits = self.desk.splits.names
@@ -158,19 +167,15 @@ class Page:
             self._open_on(opener.open, ask.open_asked, [])
         picked = [self.session, self.view, *viewers, *self._all("scale"), *self._all("reading")]
         for viewer in viewers:
-            event = _quietly(viewer.pick, ask.pick, [self.session, self.kind], picked, trigger_mode="always_last")
+            event = self._quietly(viewer.pick, ask.pick, [self.session, self.kind], picked, trigger_mode="always_last")
             self._then_kin(event)
         shown = [*viewers, *self._all("scale")]
-        _quietly(self.view.input, ask.show, [self.session, self.view, self.kind], shown)
-        self._then_kin(_quietly(self.kind.input, ask.show, [self.session, self.view, self.kind], shown))
-        self._then_elsewhere(_quietly(self.redraw.click, ask.draw_others, [self.session], [self.session]))
+        self._quietly(self.view.input, ask.show, [self.session, self.view, self.kind], shown)
+        self._then_kin(self._quietly(self.kind.input, ask.show, [self.session, self.view, self.kind], shown))
+        self._then_elsewhere(self._quietly(self.redraw.click, ask.draw_others, [self.session], [self.session]))
         self.opacity.input(None, self.opacity, None, js=_OPACITY, show_progress="hidden")
-        self.find.click(
-            told(ask.find_suspects),
-            [self.asked_run, self.asked_class, self.least, self.kind],
-            [self.suspects, self.as_csv, self.as_json],
-            api_visibility="private",
-        )
+        asked = [self.asked_run, self.asked_class, self.least, self.kind]
+        self._listen(self.find.click, ask.find_suspects, asked, [self.suspects, self.as_csv, self.as_json])
 
     def _open_on(self, listen: Callable[..., Any], handler: Callable[..., Any], inputs: Sequence[Any]) -> None:
         """Open an image where something happens, then look at the others."""
@@ -178,37 +183,50 @@ class Page:
         for part in ("viewer", "scale", "reading", "kin"):
             opened += self._all(part)
         given = [self.session, self.view, self.kind, *inputs]
-        self._then_elsewhere(listen(told(handler), given, opened, api_visibility="private"))
+        self._then_elsewhere(self._listen(listen, handler, given, opened))
+
+    def _listen(
+        self,
+        listen: Callable[..., Any],
+        handler: Callable[..., list[Any]],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        **more: Any,
+    ) -> Any:
+        """Ask when something happens: one request, whose answer, or what was the user's mistake, comes back on it.
+
+        Gradio's queue sends answers over a stream of their own, which it closes as soon as none is due: what is asked
+        for at that moment can be lost. Its own messages of errors come by the queue alone.
+        """
+
+        @functools.wraps(handler)
+        def asked(*arguments: Any) -> Any:
+            try:
+                return [*handler(*arguments), gr.skip()]
+            except UserError as error:
+                return self._notice(str(error))
+            except Exception:
+                traceback.print_exc()
+                return self._notice("This failed, which is a fault of the explorer; its terminal says what happened.")
+
+        return listen(asked, list(inputs), [*outputs, self.notice], queue=False, api_visibility="private", **more)
+
+    def _notice(self, text: str) -> dict[Any, Any]:
+        return {self.notice: {"text": text, "at": time.time_ns()}}  # twice the same is said twice
+
+    def _quietly(self, *arguments: Any, **more: Any) -> Any:
+        """Listen without a spinner over what is about to change."""
+        return self._listen(*arguments, show_progress="hidden", **more)
 
     def _then_kin(self, event: Any) -> None:
-        found = _quietly(event.success, self.handlers.find_kin, [self.session, self.kind], self._all("kin"))
+        found = self._quietly(event.success, self.handlers.find_kin, [self.session, self.kind], self._all("kin"))
         self._then_elsewhere(found)
 
     def _then_elsewhere(self, event: Any) -> None:
-        _quietly(event.success, self.handlers.look_elsewhere, [self.session, self.kind], self.elsewhere)
+        self._quietly(event.success, self.handlers.look_elsewhere, [self.session, self.kind], self.elsewhere)
 
     def _all(self, part: str) -> list[Any]:
         return [getattr(column, part) for column in self.columns]
-
-
-def told(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose user's mistakes are messages on the page."""
-
-    @functools.wraps(handler)
-    def asked(*arguments: Any) -> Any:
-        try:
-            return handler(*arguments)
-        except UserError as error:
-            raise gr.Error(html.escape(str(error)), print_exception=False) from error
-
-    return asked
-
-
-def _quietly(
-    listen: Callable[..., Any], handler: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any], **more: Any
-) -> Any:
-    """Listen without a spinner over what is about to change."""
-    return listen(told(handler), list(inputs), list(outputs), show_progress="hidden", api_visibility="private", **more)
 
 
 def _panel(name: str, content: str = "") -> gr.HTML:
