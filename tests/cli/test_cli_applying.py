@@ -148,7 +148,7 @@ def test_predict_lists_what_it_cannot_read_and_exits_with_1(run_dir: Path, tmp_p
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray(np.zeros((40, 40, 3), dtype=np.uint8)).save(photos / "good.png")
-    options = ("--output", tmp_path / "out", "--write", "labels", "--multi-scale")
+    options = ("--output", tmp_path / "out", "--write", "labels", "--write", "colour", "--multi-scale")
     result = command("predict", run_dir, photos, *options)
     assert result.exit_code == 0
     assert "1 images predicted, 0 files skipped" in result.stdout
@@ -156,6 +156,7 @@ def test_predict_lists_what_it_cannot_read_and_exits_with_1(run_dir: Path, tmp_p
     result = command("predict", run_dir, photos, *options)
     assert result.exit_code == 1
     assert "torn.png" in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"labels", "colour"}
     assert [path.name for path in (tmp_path / "out" / "labels").iterdir()] == ["good.png"]
 
 

@@ -120,13 +120,13 @@ def predict(
         Path, typer.Option(help="Folder that takes a folder of each kind of output.", show_default=False)
     ],
     write: Annotated[
-        str,
+        list[str],
         typer.Option(
             metavar="KIND,...",
             help="What to write: labels (class ids), colour, overlay, probabilities (.npz of float16), cityscapes"
-            " (label ids for its test server).",
+            " (label ids for its test server). Repeatable.",
         ),
-    ] = "labels,colour,overlay",
+    ] = ["labels,colour,overlay"],  # noqa: B006 - typer copies it
     batch_size: Annotated[int, typer.Option(min=1, help="Images of equal size that are predicted at once.")] = 4,
     recipe: TrainedBy = None,
     scales: Scales = None,
@@ -147,7 +147,7 @@ def predict(
     from pixelcontrast.engine.runs import predict_with_network
     from pixelcontrast.recipe.root import parse
 
-    kinds = choose_outputs([word.strip() for word in write.split(",") if word.strip()])
+    kinds = choose_outputs([word.strip() for word in ",".join(write).split(",") if word.strip()])
     changes = protocol_overrides(scales, window, overlap, flip=flip, multi_scale=multi_scale)
     protocol = parse(
         "data: synthetic", changes, name="protocol"
