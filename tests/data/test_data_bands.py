@@ -175,3 +175,9 @@ def test_every_image_can_be_shown(count: int, dtype: torch.dtype) -> None:
     if dtype == torch.float32:
         assert int(shown.min()) == 0
         assert int(shown.max()) == 255
+
+
+def test_a_band_without_a_number_is_told_and_warns_of_nothing(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.full((2, 4, 5), np.nan, dtype=np.float32), photometric="minisblack")
+    with pytest.raises(DataError, match=r"this one measures data.mean=\[nan, nan\]"):
+        read_image(tmp_path / "x.tif")

@@ -95,6 +95,16 @@ def test_pairs_may_be_listed(options: Folder, suffix: str) -> None:
         listed.open("test")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_what_else_a_row_holds_does_not_matter(options: Folder, suffix: str) -> None:
+    row = {"image": "images/train/train-0.jpg", "labels": "labels/train/train-0.png", "split": "train"}
+    text = json.dumps(row | {"boxes": [[1, 2]], "checked": None})
+    if suffix == "csv":
+        text = "image,labels,split\n" + ",".join([*row.values(), "more", "cells", "than", "names"])
+    (options.folder() / f"pairs.{suffix}").write_text(text)
+    assert len(replace(options, pairs=f"pairs.{suffix}").open("train")) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

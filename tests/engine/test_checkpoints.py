@@ -137,6 +137,12 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
+def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
+    torch.save([torch.ones(2)], tmp_path / "step_00000001.ckpt")
+    with pytest.raises(RunError, match="cannot be read as a checkpoint: expected a dictionary, got a list"):
+        WholeCheckpointIO().load_checkpoint(tmp_path / "step_00000001.ckpt")
+
+
 def test_a_used_folder_needs_resume(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin("seed: 0\n", resume=False)

@@ -5,6 +5,7 @@ Source: github.com/cgohlke/tifffile; an extra, for most data sets hold none.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -52,5 +53,8 @@ def describe(pixels: np.ndarray) -> str:
     """Bands, depth, and what they measure, as a recipe states it: of 8 bits on a scale of 0 to 1."""
     flat = pixels.reshape(len(pixels), -1) / (255 if pixels.dtype == np.uint8 else 1)
     flat = np.where(np.isfinite(flat), flat, np.nan)
-    mean, std = (", ".join(f"{value:.4g}" for value in measure(flat, axis=1)) for measure in (np.nanmean, np.nanstd))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a band without a number, which measures nan
+        measured = np.nanmean(flat, axis=1), np.nanstd(flat, axis=1)
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in measured)
     return f"{len(pixels)} bands of {pixels.dtype}; this one measures data.mean=[{mean}] data.std=[{std}]"

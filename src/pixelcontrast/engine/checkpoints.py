@@ -47,7 +47,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
             RunError: If it holds anything but tensors and plain values, or cannot be read.
         """
         try:
-            loaded: dict[str, Any] = load_plain(Path(path))
+            loaded = load_plain(Path(path))
+            if not isinstance(loaded, dict):
+                raise RunError(f"expected a dictionary, got a {type(loaded).__name__}")
         except RunError as error:
             raise RunError(
                 f"{path} cannot be read as a checkpoint: {error}; remove it, then --resume goes on from the one before"

@@ -140,10 +140,10 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _row(content: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - it is whatever the file holds
-    """The words of a row; what is empty or null is not there."""
+    """The words of a row; what is empty or null, and what else a row holds, is not there."""
     if not isinstance(content, dict):
         raise ValueError(f"row {number} is no mapping")
-    row = {str(key): value for key, value in content.items() if value not in (None, "", [])}
-    if wrong := [key for key in ("image", "labels", "split") if not isinstance(row.get(key, ""), str)]:
-        raise ValueError(f"row {number}: {wrong[0]} is no word")
-    return row
+    for key in ("image", "labels", "split"):
+        if not isinstance(content.get(key) or "", str):
+            raise ValueError(f"row {number}: {key} is no word")
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, str) and value}
