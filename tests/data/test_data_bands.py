@@ -1,5 +1,6 @@
 """Images of any number of bands and of any unit, from TIFFs, normalised by what the recipe states."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from pixelcontrast.data import Folder, training_loader
 from pixelcontrast.data.bands import read_bands
 from pixelcontrast.data.check import check_data
 from pixelcontrast.data.decoding import read_image, read_labels
+from pixelcontrast.data.tiff import read_tiff
 from pixelcontrast.data.transforms import TrainingTransform, color_distortion, normalize, visible
-from pixelcontrast.errors import DataError
+from pixelcontrast.errors import DataError, UnreadableFileError
 from pixelcontrast.types import BandStatistics
 
 tifffile = pytest.importorskip("tifffile")
@@ -181,3 +183,12 @@ def test_a_band_without_a_number_is_told_and_warns_of_nothing(tmp_path: Path) ->
     tifffile.imwrite(tmp_path / "x.tif", np.full((2, 4, 5), np.nan, dtype=np.float32), photometric="minisblack")
     with pytest.raises(DataError, match=r"this one measures data.mean=\[nan, nan\]"):
         read_image(tmp_path / "x.tif")
+
+
+def test_pages_that_lead_round_in_a_circle_are_refused(tmp_path: Path) -> None:
+    width = struct.pack("<HHII", 256, 4, 1, 5)
+    first = struct.pack("<H", 1) + width + struct.pack("<I", 26)
+    second = struct.pack("<HI", 0, 26)  # no tags, and the next page is itself
+    (tmp_path / "x.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + first + second)
+    with pytest.raises(UnreadableFileError, match="round in a circle"):
+        read_tiff(tmp_path / "x.tif")

@@ -6,6 +6,7 @@ Source: github.com/cgohlke/tifffile; an extra, for most data sets hold none.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def read_tiff(path: Path, *, count: int | None = None) -> np.ndarray:
 
     def read() -> tuple[np.ndarray, str]:
         with tifffile.TiffFile(path) as file:
+            _check_pages(page.offset for page in file.pages)
             series = file.series[0]
             check_size(series.shape, path)
             return np.asarray(series.asarray()), str(series.axes)
@@ -47,6 +49,15 @@ def read_tiff(path: Path, *, count: int | None = None) -> np.ndarray:
         raise UnreadableFileError(message, str(path))
     bands_last = axes.endswith("S") or (count is not None and count == pixels.shape[2] and count != pixels.shape[0])
     return pixels.transpose(2, 0, 1) if bands_last else pixels
+
+
+def _check_pages(offsets: Iterable[int]) -> None:
+    """Refuse a file whose pages lead back to one of them, which tifffile follows for ever."""
+    seen: set[int] = set()
+    for offset in offsets:
+        if offset in seen:
+            raise ValueError("its pages lead round in a circle")
+        seen.add(offset)
 
 
 def describe(pixels: np.ndarray) -> str:
