@@ -55,8 +55,10 @@ class Handlers:
             return [gr.skip()] * (4 + 4 * len(self.desk.runs))
         return self.open(session, view, kind, Choice(split, self._names(split)[0]))
 
-    def open_named(self, session: Session, view: View, kind: Kind, split: str, name: str) -> list[Any]:
-        """Open an image of a split."""
+    def open_named(self, session: Session, view: View, kind: Kind, split: str | None, name: str) -> list[Any]:
+        """Open an image of a split; only names of the data set are looked for."""
+        if split is None or split not in self.desk.splits.names:  # it would be taken for the path of a file
+            raise DataError("no such split")
         return self.open(session, view, kind, Choice(split, name))
 
     def open_before(self, session: Session, view: View, kind: Kind, split: str) -> list[Any]:
@@ -74,11 +76,8 @@ class Handlers:
         return self.open(session, view, kind, Choice("", path))
 
     def open_asked(self, session: Session, view: View, kind: Kind, event: gr.EventData) -> list[Any]:
-        """Open an image whose picture was pressed; only names of the data set are looked for."""
-        split = str(event.split)
-        if split not in self.desk.splits.names:  # it would be taken for the path of a file
-            raise DataError("no such split")
-        return self.open_named(session, view, kind, split, str(event.name))
+        """Open an image whose picture was pressed."""
+        return self.open_named(session, view, kind, str(event.split), str(event.name))
 
     def open(self, session: Session, view: View, kind: Kind, choice: Choice) -> list[Any]:
         """What all components show of an image of which no pixel is chosen yet: those of `page.opened`, in order."""

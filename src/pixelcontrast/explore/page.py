@@ -149,7 +149,7 @@ class Page:
         with gr.Row(elem_classes="asking"):
             self.asked_run = gr.Dropdown(titles, value=0, label="Embeddings of", visible=len(titles) > 1, min_width=240)
             self.asked_class = gr.Dropdown(classes, value=-1, label="Labelled", min_width=160)
-            self.least = gr.Number(100, label="Least pixels of a region", precision=0, minimum=0, min_width=160)
+            self.least = gr.Number(100, label="Least pixels of a region", precision=0, min_width=160)
             self.find = gr.Button("Find suspects", variant="primary", min_width=180, elem_id="find")
             self.as_csv = gr.DownloadButton("CSV", min_width=80, interactive=False, elem_id="csv")
             self.as_json = gr.DownloadButton("JSON", min_width=80, interactive=False, elem_id="json")

@@ -143,7 +143,9 @@ def _row(content: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - it is w
     """The words of a row; what is empty or null, and what else a row holds, is not there."""
     if not isinstance(content, dict):
         raise ValueError(f"row {number} is no mapping")
+    if None in content:  # where csv puts the cells beyond the last name
+        raise ValueError(f"row {number} has more cells than there are names; put a name with a comma in quotes")
     for key in ("image", "labels", "split"):
-        if not isinstance(content.get(key) or "", str):
+        if content.get(key) not in (None, "", []) and not isinstance(content[key], str):
             raise ValueError(f"row {number}: {key} is no word")
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, str) and value}
