@@ -218,8 +218,13 @@ def test_autocast_lowers_the_projection_only(projection: str) -> None:
     criterion = PixelContrast(6, 4, embedding_dim=6, memory=MEMORY, mining="all", projection=projection)  # type: ignore[arg-type]
     twin = copy.deepcopy(criterion)
     exact, _ = run(twin, *batch())
+    projected = []
+    if criterion.head is not None:
+        project = criterion.head.project
+        criterion.head.project = lambda rows: projected.append(project(rows)) or projected[-1]  # type: ignore[method-assign, assignment, func-returns-value]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss, gradient = run(criterion, *batch())
+    assert {rows.dtype for rows in projected} == ({torch.bfloat16} if projection != "none" else set())
     assert loss.dtype == gradient.dtype == torch.float32
     torch.testing.assert_close(loss, exact, rtol=0.05, atol=0.05)
     if projection == "none":

@@ -69,8 +69,9 @@ def test_an_own_key_at_the_edge_of_a_window_is_left_out(own: int, label: int) ->
 
 
 @pytest.mark.usefixtures("path")
-def test_many_small_classes_and_many_anchors_equal_the_dense_form() -> None:
-    anchors, labels = unit(300).requires_grad_(), torch.randint(-1, 60, (300,))
+@pytest.mark.parametrize("num_classes", [6, 60], ids=["50 rows each", "5 rows each"])
+def test_anchors_among_themselves_equal_the_dense_form(num_classes: int) -> None:
+    anchors, labels = unit(300).requires_grad_(), torch.randint(-1, num_classes, (300,))
     own_key = torch.arange(300)
     losses = [
         pixel_contrast_loss(anchors, labels, anchors, labels, own_key=own_key, implementation=implementation)

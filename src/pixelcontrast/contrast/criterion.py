@@ -140,12 +140,11 @@ class PixelContrast(nn.Module):
         )
         positions, anchor_labels = self._sample(labels, predictions)
         pixels = self._project(features) if self.options.projection == "dense" else features
-        with torch.autocast(features.device.type, enabled=False):
-            anchors = self._embed(pixel_rows(pixels, positions))
-            loss = self._compare(anchors, anchor_labels, predictions.flatten()[positions] != anchor_labels)
-            if self.training:
-                self._remember(pixels.detach(), labels)
-                self.step += 1
+        anchors = self._embed(pixel_rows(pixels, positions))
+        loss = self._compare(anchors, anchor_labels, predictions.flatten()[positions] != anchor_labels)
+        if self.training:
+            self._remember(pixels.detach(), labels)
+            self.step += 1
         return loss
 
     def weight_at(self, step: int) -> float:
@@ -231,7 +230,7 @@ class PixelContrast(nn.Module):
         return pixels if self.head is None else self.head.project(pixels)
 
     def _embed(self, rows: Tensor) -> Tensor:
-        """Rows as they were picked, from the projected map or from the features, made embeddings."""
+        """Rows as picked, from the projected map or from the features, made embeddings of float32 at least."""
         return unit_length(self._project(rows) if self.options.projection == "sampled" else rows)
 
     def _temperature(self) -> Float[Tensor, ""]:

@@ -5,14 +5,17 @@ Shapes depend on the labels here, which costs nothing on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from pixelcontrast.ops.windows import WINDOW, KeySets, Stream, Window
+
+_LEAST_POSITIVES = 32  # fewer rows of a label share a window: to start one takes longer than to mask their pairs
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,26 @@ class _SortedKeys:
         self.keys, self.dtype = keys, dtype
         self.labels, self.order = labels.sort(stable=True)
         self.own = None if own_key is None else self._own_positions(own_key)
-        self.plans = self._plan(anchor_labels)
+        self.anchor_labels = anchor_labels
 
-    def __call__(self) -> Iterator[Window]:
-        for plan in self.plans:
+    def all(self) -> Iterator[Window]:
+        """Go through the keys that are there once."""
+        yield from self._windows(self._plans)
+
+    def positives(self) -> Iterator[Window]:
+        """Go once through the keys of labels that an anchor has."""
+        yield from self._windows(plan for plan in self._plans_of_positives if plan.first < plan.last)
+
+    @cached_property
+    def _plans(self) -> list[_Plan]:
+        return self._plan(least=WINDOW // 4)
+
+    @cached_property
+    def _plans_of_positives(self) -> list[_Plan]:
+        return self._plan(least=_LEAST_POSITIVES)
+
+    def _windows(self, plans: Iterable[_Plan]) -> Iterator[Window]:
+        for plan in plans:
             if plan.consecutive:
                 rows: slice | Tensor = slice(plan.row, plan.row + plan.stop - plan.start)
             else:
@@ -67,9 +86,10 @@ class _SortedKeys:
         position = torch.empty(size + 1, dtype=torch.int64).fill_(-1).scatter_(0, self.order, torch.arange(size))
         return position[own_key.where((own_key >= 0) & (own_key < size), size)]
 
-    def _plan(self, anchor_labels: Tensor) -> list[_Plan]:
+    def _plan(self, *, least: int) -> list[_Plan]:
+        anchor_labels = self.anchor_labels
         begin = int((self.labels < 0).sum())
-        start, stop = _cut(self.labels[begin:])
+        start, stop = _cut(self.labels[begin:], least)
         start, stop = start + begin, stop + begin
         low, high = self.labels[start], self.labels[stop - 1]
         label_first = first = torch.searchsorted(anchor_labels, low)
@@ -89,14 +109,14 @@ class _SortedKeys:
         return [_Plan(*values) for values in zip(*(column.tolist() for column in table), strict=True)]
 
 
-def _cut(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Where windows of ascending labels start and stop: a label with rows enough to fill a matrix has its own.
+def _cut(labels: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    """Where windows of ascending labels start and stop: a label with at least so many rows has its own.
 
     All pairs of a window of one label are positive for that label's anchors: nothing is computed to be masked.
     """
     sizes = torch.unique_consecutive(labels, return_counts=True)[1]
     ends = sizes.cumsum(0)
-    large = sizes >= WINDOW // 4
+    large = sizes >= least
     cuts = torch.cat([(ends - sizes)[large], ends[large], ends[-1:], torch.zeros(1, dtype=ends.dtype)])
     bounds = torch.unique(cuts).tolist()
     start = [row for first, last in pairwise(bounds) for row in range(first, last, WINDOW)]

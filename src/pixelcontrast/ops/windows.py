@@ -8,8 +8,9 @@ positives, whose terms need the finished log-sum-exp. Related: cut cross-entropy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,15 @@ class Window:
         return self.own[:, None] == torch.arange(self.labels.shape[0], device=self.labels.device)
 
 
-Windows = Callable[[], Iterator[Window]]  # a pass over one set of keys
+@runtime_checkable
+class Windows(Protocol):
+    """Passes over one set of keys."""
+
+    def all(self) -> Iterator[Window]:
+        """Go through every key once."""
+
+    def positives(self) -> Iterator[Window]:
+        """Go once through the keys that an anchor may have as positives, in windows that hold few other pairs."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class FixedWindows:
     anchors: Tensor
     own_key: Tensor | None
 
-    def __call__(self) -> Iterator[Window]:
+    def all(self) -> Iterator[Window]:
         """Go through the set once."""
         for start in range(0, self.keys.shape[0], WINDOW):
             rows = slice(start, start + WINDOW)
@@ -86,6 +95,10 @@ class FixedWindows:
             keys = self.keys[rows].to(self.anchors, non_blocking=True).where((labels >= 0)[:, None], 0)
             own = None if self.own_key is None else self.own_key - start
             yield Window(rows, keys, labels, 0, self.anchors.shape[0], own, False)
+
+    def positives(self) -> Iterator[Window]:
+        """Go through the set once: any key may be a positive."""
+        return self.all()
 
 
 @dataclass
@@ -137,7 +150,7 @@ class Stream:
 
     def _add_negatives(self, windows: Windows) -> None:
         """Take a set of keys into the log-sum-exp over negatives, and into their softmax-weighted sum."""
-        for window in windows():
+        for window in windows.all():
             similarity = self._similarity(window, 0, self.anchors.shape[0])
             _hide(similarity[window.first : window.last], window.not_negative(self.anchor_labels))
             peak = torch.maximum(self.peak, similarity.amax(dim=1))
@@ -156,10 +169,8 @@ class Stream:
 
     def _add_positives(self, windows: Windows) -> None:
         """Take a set of keys into the terms of Eq. 3 and their gradient."""
-        for window in windows():
+        for window in windows.positives():
             first, last = window.first, window.last
-            if first == last:
-                continue
             margin = self.negatives[first:last, None] - self._similarity(window, first, last)
             positive = window.positive(self.anchor_labels)
             if positive is not None:
@@ -177,7 +188,7 @@ class Stream:
         # logsumexp of an empty set is -inf; +inf makes the weights 0
         negatives = self.negatives.where(self.total > 0, torch.inf)[:, None]
         scale = (self.sigmas * self.share)[:, None]
-        for window in windows():
+        for window in windows.all():
             first, last = window.first, window.last
             similarity = self._similarity(window, 0, self.anchors.shape[0])
             block = similarity[first:last]
