@@ -69,8 +69,18 @@ def test_no_part_of_a_file_passes_for_the_whole(tmp_path: Path, compressed: bool
 )
 def test_what_holds_no_ids_says_so(tmp_path: Path, matrix: Any, options: dict[str, Any], message: str) -> None:
     savemat(tmp_path / "x.mat", {"S": matrix}, **options)
-    with pytest.raises(UnreadableFileError, match=message):
+    with pytest.raises(UnreadableFileError, match=f"expected labels in a MATLAB file.*{message}"):
         read_labels(tmp_path / "x.mat")
+
+
+def test_an_odd_variable_before_the_labels_hides_nothing(tmp_path: Path) -> None:
+    savemat(tmp_path / "x.MAT", {"A": np.ones(2), "S": IDS}, appendmat=False)
+    content = bytearray((tmp_path / "x.MAT").read_bytes())
+    flags = 128 + 8  # of A, the first element of the first matrix, stored as text
+    assert content[flags] == 6
+    content[flags] = 16
+    (tmp_path / "x.MAT").write_bytes(content)
+    assert np.array_equal(read_labels(tmp_path / "x.MAT").numpy(), IDS)
 
 
 @pytest.mark.parametrize("odd", [0.5, np.nan, 1e12, -np.inf])

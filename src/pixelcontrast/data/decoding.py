@@ -62,7 +62,7 @@ def read_labels(file: File) -> Integer[Tensor, "H W"]:
         LabelFormError: If it holds colours, or a MATLAB file no whole numbers.
     """
     path = path_of(file)
-    if isinstance(file, Path) and path.suffix == matlab.SUFFIX:
+    if isinstance(file, Path) and path.suffix.lower() == matlab.SUFFIX:
         return _read_matrix(path)
     image = decode(file)
     if image.mode not in _ID_MODES:
@@ -92,7 +92,7 @@ def read_colors(path: Path) -> Integer[Tensor, "H W"]:
 
 
 def _read_matrix(path: Path) -> Integer[Tensor, "H W"]:
-    matrix = reading(lambda: matlab.read_matrix(path, "S"), path)
+    matrix = reading(lambda: matlab.read_matrix(path, "S"), path, wanted="labels in a MATLAB file")
     if matrix.ndim != 2:
         raise LabelFormError(f"{path}: expected a matrix S of two dimensions, got {matrix.ndim}", str(path))
     with np.errstate(invalid="ignore"):  # of numbers that are none, which differ from whatever they become

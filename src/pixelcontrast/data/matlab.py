@@ -22,6 +22,7 @@ SUFFIX = ".mat"
 _HEADER = 128  # bytes; the last four are the version and the order of bytes
 _ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
 _MATRIX, _COMPRESSED = 14, 15
+_INT8, _INT32, _UINT32 = 1, 5, 6  # what name, shape and flags are stored as
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _NUMBERS = range(6, 16)  # kinds of arrays: double, single and the integers; others hold text, structures, cells
 _COMPLEX = 0x08
@@ -90,13 +91,11 @@ def _body(element: Element, order: str, most: int, *, whole: bool = False) -> me
 def _name_and_shape(body: memoryview, order: str) -> tuple[str, tuple[int, ...]]:
     """Both of a matrix of real numbers; an empty name for any other, or for a damaged one."""
     parts = list(islice(_elements(body, order), 3))
-    if len(parts) < 3:
+    if [kind for kind, _ in parts] != [_UINT32, _INT32, _INT8]:
         return "", ()
     flags, shape = (_values(part, order).tolist() for part in parts[:2])
-    if not flags or int(flags[0]) & 0xFF not in _NUMBERS or int(flags[0]) >> 8 & _COMPLEX:
+    if not flags or flags[0] & 0xFF not in _NUMBERS or flags[0] >> 8 & _COMPLEX or any(size < 0 for size in shape):
         return "", ()
-    if any(length < 0 for length in shape):
-        raise ValueError(f"a matrix of shape {shape}")
     return bytes(parts[2][1]).decode("latin-1"), tuple(shape)
 
 

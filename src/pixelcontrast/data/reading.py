@@ -20,6 +20,7 @@ from pixelcontrast.data.retrying import retried
 from pixelcontrast.errors import DataError, UnreadableFileError
 
 _MOST_PIXELS = 2 * 89_478_485  # where Pillow refuses
+_IMAGE = "an image (PNG, JPEG, WebP or TIFF)"
 _LIMIT_VARIABLE = "PIXELCONTRAST_MAX_PIXELS"
 
 Result = TypeVar("Result")
@@ -51,8 +52,13 @@ def opened(file: File) -> io.BufferedReader | io.BytesIO:
     return file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data)
 
 
-def reading(read: Callable[[], Result], file: File) -> Result:
+def reading(read: Callable[[], Result], file: File, *, wanted: str = _IMAGE) -> Result:
     """Call `read`, again where a file system fails for a moment; whatever it raises says that the file is unreadable.
+
+    Args:
+        read: Decodes the file.
+        file: The file.
+        wanted: What it should hold.
 
     Raises:
         UnreadableFileError: Whatever the decoder raised.
@@ -62,7 +68,7 @@ def reading(read: Callable[[], Result], file: File) -> Result:
     except UnreadableFileError:
         raise
     except Exception as error:  # decoders raise whatever their parsers run into
-        raise UnreadableFileError(_why_unreadable(file, error), str(path_of(file))) from error
+        raise UnreadableFileError(_why_unreadable(file, error, wanted), str(path_of(file))) from error
 
 
 def max_pixels() -> int:
@@ -106,7 +112,7 @@ def pillow_takes(pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = usual
 
 
-def _why_unreadable(file: File, error: Exception) -> str:
+def _why_unreadable(file: File, error: Exception, wanted: str) -> str:
     path = path_of(file)
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file; it was there when the data set was opened, or its name in a list is wrong"
@@ -114,11 +120,11 @@ def _why_unreadable(file: File, error: Exception) -> str:
         return f"{path}: cannot be read: {error.strerror}"
     size = _size_of(file)
     if size == 0:
-        return f"{path}: expected an image, got an empty file; copy or download it again"
+        return f"{path}: expected {wanted}, got an empty file; copy or download it again"
     if isinstance(error, UnidentifiedImageError):
         error = ValueError("not in a format that is known")
     return (
-        f"{path}: expected an image (PNG, JPEG, WebP or TIFF), got {size} bytes that do not decode: "
+        f"{path}: expected {wanted}, got {size} bytes that do not decode: "
         f"{str(error) or type(error).__name__}. "
         "The file is probably truncated or of another format; copy or download it again, or leave it out"
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ MOST_NAMES = 1000  # in the list of images; any other can be typed
 MOST_SUSPECTS = 48
 
 
+@dataclass
+class Latest:
+    """The image that one user opened last; all sessions of that user share it."""
+
+    choice: Choice | None = None
+
+
 @dataclass(frozen=True)
 class Session:
     """What one user looks at.
@@ -30,11 +38,24 @@ class Session:
         choice: The image; None before there is one.
         pixel: The pixel they chose.
         draw: Number of the draw of other images.
+        latest: What they opened last.
     """
 
     choice: Choice | None = None
     pixel: Pixel | None = None
     draw: int = 0
+    latest: Latest = field(default_factory=Latest)
+
+
+def unless_left(handler: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Change nothing on the page if another image was opened while the answer was computed."""
+
+    @functools.wraps(handler)
+    def answer(self: Handlers, session: Session, *arguments: Any) -> list[Any]:
+        found = handler(self, session, *arguments)
+        return found if session.latest.choice == session.choice else [gr.skip()] * len(found)
+
+    return answer
 
 
 class Handlers:
@@ -93,8 +114,10 @@ class Handlers:
         start = {"photo": photo, "title": choice.title, "cross": None}
         nothing = [""] * len(self.desk.runs)
         hints = [self.panels.hint()] * len(self.desk.runs)
+        session.latest.choice = choice
         return [session, split, name, view, *[start | viewer for viewer in viewers], *scales, *nothing, *hints]
 
+    @unless_left
     def pick(self, session: Session, kind: Kind, event: gr.EventData) -> list[Any]:
         """Ask about a pixel, given by its place from 0 to 1 across and down."""
         choice = session.choice
@@ -109,11 +132,13 @@ class Handlers:
         readings = [self.panels.reading(self.desk.read(run, choice, pixel)) for run in self._runs]
         return [session, "similarity", *[viewer | {"cross": cross} for viewer in viewers], *scales, *readings]
 
+    @unless_left
     def show(self, session: Session, view: View, kind: Kind) -> list[Any]:
         """Lay something else over the image."""
         viewers, scales = self._layers(session, view, kind)
         return [*viewers, *scales]
 
+    @unless_left
     def find_kin(self, session: Session, kind: Kind) -> list[str]:
         """Training regions and pixels like the chosen one."""
         choice, pixel = session.choice, session.pixel
@@ -124,6 +149,7 @@ class Handlers:
             for run in self._runs
         ]
 
+    @unless_left
     def look_elsewhere(self, session: Session, kind: Kind) -> list[str]:
         """Other images of the split, with what in them is like the chosen pixel."""
         if session.choice is None or not self.desk.splits.names:
