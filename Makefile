@@ -11,6 +11,7 @@ help:
 	@echo "make test         lint, types, tests (under 15 minutes on 2 cores)"
 	@echo "make test-slow    the longer checks"
 	@echo "make fuzz         10,000 and more damaged recipes, images, labels, weights, configurations (a quarter of an hour)"
+	@echo "make docs         write docs/api.md and docs/data from the code"
 	@echo "make lock         write the newest versions that fit into requirements.lock, with their hashes"
 	@echo "make audit        look the locked versions up among known vulnerabilities"
 
@@ -40,6 +41,11 @@ tests: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m "slow and not compiled"
 	PIXELCONTRAST_CHECK_SHAPES=0 $(BIN)/python -m pytest -m "compiled and slow"
+
+# The pages that are written from the code.
+docs: $(VENV)/installed
+	$(BIN)/python docs/make_api.py
+	$(BIN)/python docs/make_data_pages.py
 
 # The law: an error that says what to do, or success; no other exception, no hang, no memory without bound.
 fuzz: $(VENV)/installed

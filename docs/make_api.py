@@ -22,17 +22,33 @@ def main() -> None:
 
 
 def entry(name: str) -> str:
-    """One exported name: its signature, its docstring, and its public methods."""
+    """One exported name: its signature, its docstring, and its public methods and properties."""
     node = definition(getattr(pixelcontrast, name))
     if isinstance(node, ast.FunctionDef):
         return f"## {name}\n" + block(f"{name}{arguments(node)}", node)
     methods = [item for item in node.body if isinstance(item, ast.FunctionDef)]
     start = next((method for method in methods if method.name == "__init__"), None)
-    text = f"## {name}\n" + block(f"class {name}{arguments(start)}" if start else f"class {name}", node)
+    text = f"## {name}\n" + block(f"class {name}{arguments(start) if start else fields(node)}", node)
     for method in methods:
         if not method.name.startswith("_") and ast.get_docstring(method):
-            text += f"\n### {name}.{method.name}\n" + block(f"{method.name}{arguments(method)}", method)
+            text += f"\n### {name}.{method.name}\n" + block(member(method), method)
     return text
+
+
+def member(method: ast.FunctionDef) -> str:
+    """A method as it is called, a property as it is read."""
+    decorators = {ast.unparse(decorator) for decorator in method.decorator_list}
+    if decorators & {"property", "cached_property"}:
+        return f"{method.name}: {ast.unparse(method.returns)}" if method.returns else method.name
+    return ("@classmethod\n" if "classmethod" in decorators else "") + method.name + arguments(method)
+
+
+def fields(node: ast.ClassDef) -> str:
+    """What a dataclass or named tuple takes, with defaults, in the form of a signature; nothing if it takes nothing."""
+    kept = [item for item in node.body if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item)]
+    lines = "".join(f"\n    {ast.unparse(item)}," for item in kept)
+    keywords = "\n    *," if any("kw_only=True" in ast.unparse(each) for each in node.decorator_list) else ""
+    return f"({keywords}{lines}\n)" if kept else ""
 
 
 def definition(thing: object) -> ast.FunctionDef | ast.ClassDef:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelcontrast.cli.running import Overrides, Run, recipe_of_run
+from pixelcontrast.cli.running import DataOverrides, Run, recipe_of_run
 
 
 def embed(
@@ -31,7 +31,7 @@ def embed(
         int, typer.Option(min=1, max=50_000, help="Regions of all classes together, for an index.")
     ] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the choice: runs embedded under one seed show the same pixels.")] = 0,
-    overrides: Overrides = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """Write embeddings of a run's network: pixels of a split, equally many of each class, for `report` and for you.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelcontrast.cli.running import Overrides, recipe_of_run
+from pixelcontrast.cli.running import DataOverrides, recipe_of_run
 
 Runs = Annotated[
     list[Path],
@@ -25,7 +25,7 @@ def explore(
         int | None,
         typer.Option(min=1, max=65535, help="By default the first free one from 7860 on.", show_default=False),
     ] = None,
-    overrides: Overrides = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """Open a local page: click a pixel, and see what else is like it, in this image, in others, and in training.
 

@@ -19,11 +19,15 @@ SET_HELP = (
     "Change an option, such as data.batch_size=4, loss.0.weight=2, model.head=fcn or contrast=null; the value is YAML."
     " base=contrast/released lays a whole recipe on this one. Repeatable, in order."
 )
+DATA_HELP = "Change an option of data, such as data.root=PATH. Repeatable, in order."
 # Processes that Lightning starts beside this one find the run folder here.
 _RUN_DIR = "PIXELCONTRAST_RUN_DIR"
 
 Recipes = Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE_HELP, show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP, show_default=False)]
+DataOverrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=DATA_HELP, show_default=False)
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `train` wrote it.", show_default=False)]
 
 

@@ -54,7 +54,8 @@ def commit() -> str | None:
 def hardware() -> str:
     """Processor, cores that may be used, and GPU if there is one."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{_processor()}, {core_count()} cores{gpu}, torch {torch.__version__}"
+    cores = core_count()
+    return f"{_processor()}, {cores} core{'s' * (cores > 1)}{gpu}, torch {torch.__version__}"
 
 
 def core_count() -> int:

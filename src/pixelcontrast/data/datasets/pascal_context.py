@@ -27,9 +27,9 @@ _WITH_BACKGROUND = LabelSpace(("background", *PASCAL_CONTEXT.names), ((128, 128,
 class PascalContext(DataOptions):
     """PASCAL-Context: 4998 train and 5105 val images of VOC 2010 with things and stuff, 59 or 60 classes.
 
-    Layout: JPEGImages/*.jpg beside the labels in one of three forms, the first that is there: SegmentationClassContext/
-    *.png, ids 0-59 in the categories' original order; 59_context_labels/*.png, ids 0-59 in the authors' order; or
-    trainval_merged.json. The pngs need the names of each split in ImageSets/SegmentationContext/{train,val}.txt, or
+    Layout: JPEGImages/*.jpg beside the labels in one of three forms, the first that is there:
+    SegmentationClassContext/*.png, ids 0-59 in the categories' original order; 59_context_labels/*.png, ids 0-59 in the
+    authors' order; or trainval_merged.json. The pngs need the names of each split in ImageSets/SegmentationContext/{train,val}.txt, or
     ImageSets/Main/{train,val}.txt.
 
     The two forms of png hold the same 59 categories under different ids: `SegmentationClassContext` is what converters
