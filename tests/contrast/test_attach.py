@@ -220,6 +220,53 @@ def test_copies_of_model_and_contrast_together_work_on_their_own() -> None:
         losses = [each["contrast"](labels, each["model"](images)) for each in (pair, twin)]
         assert torch.equal(*losses)
         pair.load_state_dict(twin.state_dict())
+    twin = copy.deepcopy(pair)
+    twin["model"].eval()
+    twin["contrast"](labels, twin["model"](images))
+    assert twin["contrast"].criteria[0].memory.clock == pair["contrast"].criteria[0].memory.clock
+
+
+def test_a_first_call_without_gradients_of_any_kind_leaves_contrast_trainable() -> None:
+    model, (images, labels) = Network(), batch()
+    losses = []
+    for mode in (torch.no_grad, torch.inference_mode):
+        torch.manual_seed(0)
+        contrast = attach(model, at="neck", num_classes=CLASSES, memory=MEMORY)
+        model.eval()
+        with mode():
+            contrast(labels, model(images))
+        model.train()
+        loss = contrast(labels, model(images))
+        loss.backward()
+        losses.append(loss.detach())
+        contrast.detach()
+    torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("projection", ["dense", "none"])
+def test_a_new_one_goes_on_from_the_state_of_another(projection: Any) -> None:
+    model, (images, labels) = Network(), batch()
+    one = attach(model, at="neck", num_classes=CLASSES, projection=projection)
+    one(labels, model(images))
+    one.detach()
+    other = attach(model, at="neck", num_classes=CLASSES, projection=projection)
+    other.load_state_dict(one.state_dict())
+    other(labels, model(images))
+    assert other.criteria[0].step == 2
+
+
+def test_without_gradients_the_loss_is_about_the_last_pass() -> None:
+    model, (images, labels) = Network().eval(), batch()
+    contrast = attach(model, at="neck", num_classes=CLASSES)
+    losses = []
+    for earlier in (False, True):
+        if earlier:
+            with torch.no_grad():
+                model(2 * images)
+        logits = model(images)
+        with torch.no_grad():
+            losses.append(contrast(labels, logits))
+    assert torch.equal(*losses)
 
 
 def test_eval_mode_of_the_model_or_of_contrast_changes_no_state() -> None:

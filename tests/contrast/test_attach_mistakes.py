@@ -164,6 +164,8 @@ def test_options_that_do_not_fit_together() -> None:
         Tap(module="neck", weight=-1)
     with pytest.raises(ValueError, match="temperature must be positive"):
         attached(Network(), temperature=0.0)
+    with pytest.raises(ValueError, match="in_batch_keys=False without a memory leaves no keys"):
+        attached(Network(), in_batch_keys=False, memory=MemoryOptions(pixels_per_class=0, regions_per_class=0))
     with pytest.raises(ValueError, match="ignore_index must be no class"):
         attached(Network(), num_classes=1, ignore_index=0)
 

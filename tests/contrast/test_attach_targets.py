@@ -103,6 +103,13 @@ def test_pixels_of_little_confidence_have_no_influence() -> None:
         contrast(labels, model(images), confidence=sure[:, ::2], min_confidence=0.5)
 
 
+def test_a_least_confidence_without_confidence_is_refused() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attach(model, at="neck", num_classes=4)
+    with pytest.raises(ValueError, match=r"min_confidence=0\.9 needs confidence="):
+        contrast(labels, model(images), min_confidence=0.9)
+
+
 def test_sparse_labels_reach_the_grid_wherever_they_lie_in_a_cell() -> None:
     labels = torch.full((1, 8, 8), 255)
     labels[0, 0, 0], labels[0, 3, 7] = 0, 2  # points off the centres

@@ -1,16 +1,19 @@
 """Laws of the criterion: what it computes, what it changes, and what it refuses."""
 
 import copy
+import inspect
 import io
+from typing import Any
 
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from operator_log import WAITING, OperatorLog
 from pixelcontrast import ContrastOptions, MemoryOptions, PixelContrast, pixel_contrast_loss
-from pixelcontrast.contrast.criterion import ANCHORS
+from pixelcontrast.contrast.criterion import ANCHORS, check_label_range
 from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.ops import sample_anchors
 from pixelcontrast.ops.hashing import step_key
@@ -409,3 +412,74 @@ def test_deep_copies_train_apart() -> None:
     twin(*batch(seed=1))
     assert int(criterion.step) == 1
     assert int(twin.step) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_statistics_are_those_without_autocast(dtype: torch.dtype) -> None:
+    criterion = PixelContrast(6, 4, memory=MEMORY, anchors_per_class=200)
+    criterion(*batch(images=8, grid=(24, 24)))
+    exact, rank = criterion.statistics, criterion.effective_rank()
+    with torch.autocast("cpu", dtype=dtype):
+        lowered = criterion.statistics
+        assert torch.equal(criterion.effective_rank(), rank)
+        assert not criterion.has_collapsed()
+        assert not criterion.memory_has_collapsed()
+    for name, value in exact.items():
+        assert torch.equal(lowered[name], value), name
+
+
+@pytest.mark.parametrize("projection", ["sampled", "none"])
+def test_where_there_is_no_anchor_the_first_pixel_has_no_influence(projection: Any) -> None:
+    features, labels, logits = batch()
+    labels[0, 0, 0] = 255
+    labels[labels == 1] = 0
+    labels[0, 1, 1] = 1  # one pixel of a class leaves anchors empty
+    criterion = PixelContrast(6, 4, embedding_dim=6, projection=projection)
+    losses = []
+    for value in (0.0, torch.nan):
+        features[0, :, 0, 0] = value
+        loss, gradient = run(criterion.eval(), features, labels, logits)
+        assert torch.isfinite(gradient).all()
+        assert all(
+            parameter.grad.isfinite().all() for parameter in criterion.parameters() if parameter.grad is not None
+        )
+        losses.append(loss)
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_features_of_float64_work_under_autocast(projection: Any) -> None:
+    features, labels, logits = batch()
+    criterion = PixelContrast(6, 4, embedding_dim=6, projection=projection)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert criterion(features.double(), labels, logits).isfinite()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f, y, g: (f, y.float(), g), r"class ids, got torch.float32; pass labels.long\(\)"),
+        (lambda f, y, g: (f[:0], y[:0], g[:0]), r"at least one pixel, got \[0, 6, 9, 8\]"),
+        (lambda f, y, g: (f.flatten(), y, g), r"one to three spatial dimensions"),
+        (lambda f, y, g: (f[..., None, None, None], y, g), r"one to three spatial dimensions"),
+    ],
+)
+def test_inputs_of_another_form_say_so(change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(PixelContrast.forward)(PixelContrast(6, 4), *change(*batch()))  # run-time checks would be first
+
+
+def test_within_a_checkpoint_it_is_refused() -> None:
+    features, labels, logits = batch()
+    criterion = PixelContrast(6, 4, memory=MEMORY)
+    loss = checkpoint(criterion, features.requires_grad_(), labels, logits, use_reentrant=False)
+    with pytest.raises(RuntimeError, match="call the criterion outside"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(("dtype", "num_classes"), [(torch.uint8, 256), (torch.int8, 200), (torch.uint16, 4)])
+def test_labels_of_a_small_dtype_are_in_range(dtype: torch.dtype, num_classes: int) -> None:
+    check_label_range(torch.arange(4).to(dtype), num_classes, ignore_index=-1)
+    if dtype == torch.uint8:
+        with pytest.raises(ValueError, match=r"got the ids 255"):
+            check_label_range(torch.tensor([255], dtype=dtype), 4, ignore_index=-1)

@@ -229,3 +229,11 @@ def test_mistakes_are_named() -> None:
         case.loss("streaming", exclude=torch.zeros(12, 40, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"own_key must have one row an anchor, \[12\], got \[11\]"):
         check(*rows, own_key=torch.zeros(11, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"implementation must be one of auto, .*, got \"dnese\""):
+        check(*rows, implementation="dnese")
+    with pytest.raises(ValueError, match=r"anchor_labels must have one entry an anchor, \[12\], got \[1\]"):
+        check(case.anchors, case.anchor_labels[:1], case.keys, case.key_labels)
+    with pytest.raises(ValueError, match=r"labels of keys must have one entry a key, \[40\], got \[20\]"):
+        check(case.anchors, case.anchor_labels, case.keys, case.key_labels[:20])
+    with pytest.raises(ValueError, match="keys must have the length of the anchors, 6, got 5"):
+        check(case.anchors, case.anchor_labels, case.keys[:, :5], case.key_labels)

@@ -73,7 +73,7 @@ def attach(  # noqa: D417
             points), instead of the one at its centre.
         weight: What the sum over taps is multiplied by.
         start_step: Number of calls in training before contrast begins; until then the loss is zero and costs nothing.
-        seed: Of everything that is drawn at random.
+        seed: Of all that is drawn at random while training; the projection's first weights come from torch's generator.
 
     All other arguments are those of `ContrastOptions`, with the same meanings and defaults.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,10 @@ class AttachedContrast(nn.Module):
         """
         outputs = self._recorded()
         labels, logits = self._read(labels, logits, outputs)
+        if confidence is None and min_confidence is not None:
+            raise ValueError(
+                f"min_confidence={min_confidence} needs confidence=, that of each label, got None; pass both"
+            )
         if confidence is not None:
             labels = confident(labels, confidence, min_confidence, ignore_index=self.options.ignore_index)
         maps = [as_map(output, tap, tuple(labels.shape[1:])) for output, tap in zip(outputs, self.taps, strict=True)]
@@ -149,6 +154,15 @@ class AttachedContrast(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_model": None, "_handles": []}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> AttachedContrast:
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        model = self._model() if self._model is not None else None
+        twin = memo.get(id(model))  # the copy follows the mode of the model that was copied with it, before it
+        copied._model = None if twin is None else weakref.ref(twin)
+        return copied
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         for recorder in self._recorders:
@@ -198,9 +212,11 @@ class AttachedContrast(nn.Module):
         for index, features in enumerate(maps):
             criterion = self.criteria[index]
             if isinstance(criterion, LazyContrast):
-                self.criteria[index] = criterion.materialize(features.shape[1], features.device)
+                with torch.inference_mode(False):  # what is made in a validation before training is to be trained
+                    self.criteria[index] = criterion.materialize(features.shape[1], features.device)
             elif cast(PixelContrast, criterion).step.device != features.device:
-                criterion.to(features.device)
+                with torch.inference_mode(False):
+                    criterion.to(features.device)
         if not self._agreed:
             agree(self.criteria)
             self._agreed = True

@@ -140,7 +140,10 @@ class PixelContrast(nn.Module):
         )
         positions, anchor_labels = self._sample(labels, predictions)
         pixels = self._project(features) if self.options.projection == "dense" else features
-        anchors = self._embed(pixel_rows(pixels, positions))
+        rows = pixel_rows(pixels, positions).where(
+            (positions >= 0)[:, None], 0
+        )  # for no anchor, whatever pixel 0 holds
+        anchors = self._embed(rows)
         loss = self._compare(anchors, anchor_labels, predictions.flatten()[positions] != anchor_labels)
         if self.training:
             self._remember(pixels.detach(), labels)
@@ -203,7 +206,8 @@ class PixelContrast(nn.Module):
             return False
         keys = self.memory.keys()
         every = max(1, keys.labels.shape[0] // _JUDGED_ROWS)
-        return bool(is_collapsed(keys.embeddings[::every], keys.labels[::every], num_classes=self.num_classes))
+        rows = keys.embeddings[::every].to(keys.labels.device)  # from the host, where storage is "cpu"
+        return bool(is_collapsed(rows, keys.labels[::every], num_classes=self.num_classes))
 
     def _last(self) -> StepRecord:
         if self._record is None:
@@ -295,6 +299,15 @@ class PixelContrast(nn.Module):
 
     def _check(self, features: Tensor, labels: Tensor, logits: Tensor) -> None:
         check_order(labels, logits)
+        if labels.is_floating_point():
+            raise ValueError(
+                f"labels must be class ids, got {labels.dtype}; pass labels.long() if they are whole numbers"
+            )
+        if not 3 <= features.ndim <= 5 or not features.numel():
+            raise ValueError(
+                "features must be [b c *grid] with one to three spatial dimensions and at least one pixel, got"
+                f" {list(features.shape)}"
+            )
         if features.shape[1] != self.in_channels:
             raise ValueError(
                 f"features must be [b, {self.in_channels}, *grid], got {list(features.shape)};"
@@ -312,13 +325,21 @@ class PixelContrast(nn.Module):
                 "features [b c *grid], labels [b *image] and logits [b k *any] must agree in batch and in number of"
                 f" spatial dimensions, got {list(features.shape)}, {list(labels.shape)} and {list(logits.shape)}"
             )
-        if self.training and not self._labels_checked and not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return
+        if self.training and torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                "pixel contrast ran again within a backward pass, as under torch.utils.checkpoint, where its memory has"
+                " gone on; checkpoint the network, and call the criterion outside of it"
+            )
+        if self.training and not self._labels_checked:
             check_label_range(labels, self.num_classes, ignore_index=self.options.ignore_index)
             self._labels_checked = True
 
 
 def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:
     """Raise ValueError if labels hold ids that are neither a class nor `ignore_index`; waits for the device."""
+    labels = labels.long()  # a number beyond the range of a small dtype would be wrapped into it
     stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
     ids = sorted(set(stray.tolist()))
     if ids:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from pixelcontrast.contrast.criterion import PixelContrast
@@ -16,8 +16,8 @@ from pixelcontrast.nn.projection import ProjectionHead
 class LazyContrast(nn.Module):
     """Stands in for `PixelContrast` until the features are seen.
 
-    Its parameters have the names and the order of the criterion's, and `materialize` makes a criterion that holds the
-    very same objects, so that an optimiser may be given them at once.
+    Its parameters and its count of steps have the criterion's names and order, and `materialize` makes a criterion that
+    holds the very same parameters, so that an optimiser may be given them at once.
 
     Args:
         num_classes: As `PixelContrast` takes it.
@@ -25,11 +25,14 @@ class LazyContrast(nn.Module):
         seed: Of the criterion.
     """
 
+    step: Tensor
+
     def __init__(self, num_classes: int, options: ContrastOptions, *, seed: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.options = options
         self.seed = seed
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         if options.projection != "none":
             pattern = ProjectionHead(1, 1, norm=options.projection_norm)
             self.head = _blank(pattern)
@@ -38,6 +41,7 @@ class LazyContrast(nn.Module):
         """Make the criterion, with this module's parameter objects in it."""
         criterion = PixelContrast.from_options(in_channels, self.num_classes, self.options, seed=self.seed)
         criterion.to(device).train(self.training)
+        criterion.step.copy_(self.step)
         waiting = dict(self.named_parameters())
         for name, drawn in list(criterion.named_parameters()):
             parameter = waiting[name]

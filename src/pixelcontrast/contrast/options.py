@@ -156,7 +156,8 @@ class ContrastOptions:
             raise ValueError(
                 f'projection_norm="batch" needs every pixel, got projection="{self.projection}"; use projection="dense"'
             )
-        if not self.in_batch_keys and self.memory is None:
+        kept = 0 if self.memory is None else self.memory.pixels_per_class + self.memory.regions_per_class
+        if not self.in_batch_keys and not kept:
             raise ValueError("in_batch_keys=False without a memory leaves no keys; set memory, or in_batch_keys=True")
         if self.gather_keys and not self.in_batch_keys:
             raise ValueError("gather_keys=True needs in_batch_keys=True, got False; set one of them")

@@ -85,7 +85,7 @@ class Recorder:
             return
         if not compiling:
             self._watch(features, training=module.training)
-        self.live = features
+        self.live, self.still = features, None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
         copied = _inactive(self.name, self.pick)

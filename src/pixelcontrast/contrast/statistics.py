@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def at_full_precision(function: Function) -> Function:
+    """Leave the products of embeddings in their own dtype, whatever autocast says: in float16 their sums overflow."""
+
+    @functools.wraps(function)
+    def computed(embeddings: Tensor, *arguments: Any, **named: Any) -> Any:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return function(embeddings, *arguments, **named)
+
+    return cast(Function, computed)
 
 
 class StepRecord(NamedTuple):
@@ -90,6 +105,7 @@ def used_negatives(
     return pool.clamp(max=limit)
 
 
+@at_full_precision
 def mean_similarities(
     embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"], num_classes: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -108,6 +124,7 @@ def mean_similarities(
     return (same - squares) / same_pairs.clamp(min=1), (total @ total - same) / other_pairs.clamp(min=1)
 
 
+@at_full_precision
 def uniformity(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     """Log of the mean of exp(-2 ||x - y||^2) over pairs of different rows (Wang and Isola, arXiv:2005.10242).
 
@@ -122,6 +139,7 @@ def uniformity(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> F
     return torch.log(mean.where(pairs > 0, 1))
 
 
+@at_full_precision
 def effective_rank(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     """Exponential of the entropy of the singular values' shares (Roy and Vetterli, EUSIPCO 2007), of rows with a label.
 
@@ -138,6 +156,7 @@ def effective_rank(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) 
     return rank.where((labels >= 0).any(), 0).where(finite, torch.nan)
 
 
+@at_full_precision
 def energy_rank(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"], *, num_classes: int) -> Float[Tensor, ""]:
     """How many directions hold the rows' energy, (tr G)^2 / tr G^2 with G = X^T X, every class weighing alike.
 

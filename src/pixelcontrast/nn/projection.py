@@ -52,7 +52,8 @@ class ProjectionHead(nn.Module):
                 f"features must have {self.hidden.in_features} channels in dimension 1, got {list(features.shape)};"
                 " pass in_channels to match"
             )
-        if not torch.is_autocast_enabled(features.device.type):
+        # autocast leaves float64 as it is
+        if features.dtype == torch.float64 or not torch.is_autocast_enabled(features.device.type):
             features = features.to(self.hidden.weight.dtype)
         hidden = _pixelwise(self.hidden, features)
         if self.norm is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from pixelcontrast.ops.windows import KeySets, computing_dtype
 from pixelcontrast.types import PixelSet
 
 Implementation = Literal["auto", "dense", "streaming", "triton"]
+Streamed = Literal["auto", "streaming", "triton"]
 
 _SMALL = 1 << 18  # pairs; the dense form holds a few matrices of them
 
@@ -65,7 +67,12 @@ def pixel_contrast_loss(
     float16 and bfloat16 are computed in float32, autocast or not. Memory: dense holds several n x m matrices; streaming
     one of 1024 columns. Cost: on a CPU about two products of n x m x d, four if keys receive gradient.
     """
-    _check(temperature, anchors, keys, exclude, own_key, implementation)
+    _check(temperature, anchors, anchor_labels, exclude, own_key, implementation, get_args(Implementation))
+    _check_keys(anchors, keys, key_labels, implementation)
+    if exclude is not None and exclude.shape != (anchors.shape[0], keys.shape[0]):
+        raise ValueError(
+            f"exclude must be [anchors, keys] = [{anchors.shape[0]}, {keys.shape[0]}], got {list(exclude.shape)}"
+        )
     if implementation == "auto":
         small = anchors.shape[0] * keys.shape[0] <= _SMALL
         implementation = "dense" if small or exclude is not None else "streaming"
@@ -93,7 +100,7 @@ def contrast_key_sets(
     negatives_per_anchor: int = 2048,
     pool_share: float = 0.1,
     seed: int | Int[Tensor, ""] = 0,
-    implementation: Literal["auto", "streaming", "triton"] = "auto",
+    implementation: Streamed = "auto",
 ) -> Float[Tensor, ""]:
     """Eq. 3 against in-batch keys and a memory at once, mined or not: one operator, and no key is copied.
 
@@ -121,7 +128,9 @@ def contrast_key_sets(
     Raises:
         ValueError: As `pixel_contrast_loss` and `mine_keys`.
     """
-    _check(temperature, anchors, anchors, None, own_key, implementation)
+    _check(temperature, anchors, anchor_labels, None, own_key, implementation, get_args(Streamed))
+    for keys in filter(None, (batch, memory)):
+        _check_keys(anchors, keys.embeddings, keys.labels, implementation)
     dtype = computing_dtype(anchors, anchors if batch is None else batch.embeddings)
     if memory is not None and memory.embeddings.dtype == torch.float64:
         dtype = torch.float64
@@ -146,22 +155,32 @@ def contrast_key_sets(
 def _check(
     temperature: float | Tensor,
     anchors: Tensor,
-    keys: Tensor,
+    anchor_labels: Tensor,
     exclude: Tensor | None,
     own_key: Tensor | None,
     implementation: str,
+    known: Sequence[str],
 ) -> None:
     if not isinstance(temperature, Tensor) and not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    n, m = anchors.shape[0], keys.shape[0]
-    if exclude is not None and exclude.shape != (n, m):
-        raise ValueError(f"exclude must be [anchors, keys] = [{n}, {m}], got {list(exclude.shape)}")
+    if implementation not in known:
+        raise ValueError(f'implementation must be one of {", ".join(known)}, got "{implementation}"')
+    n = anchors.shape[0]
+    if anchor_labels.shape != (n,):
+        raise ValueError(f"anchor_labels must have one entry an anchor, [{n}], got {list(anchor_labels.shape)}")
     if exclude is not None and implementation not in {"auto", "dense"}:
         raise ValueError(f'exclude needs implementation="dense", got "{implementation}"; pass own_key instead')
-    if implementation == "triton" and torch.float64 in {anchors.dtype, keys.dtype}:
-        raise ValueError('implementation="triton" computes in float32 at most, got float64; pass "streaming" or "auto"')
     if own_key is not None and own_key.shape != (n,):
         raise ValueError(f"own_key must have one row an anchor, [{n}], got {list(own_key.shape)}")
+
+
+def _check_keys(anchors: Tensor, keys: Tensor, labels: Tensor, implementation: str) -> None:
+    if labels.shape != keys.shape[:1]:
+        raise ValueError(f"the labels of keys must have one entry a key, [{keys.shape[0]}], got {list(labels.shape)}")
+    if keys.shape[1] != anchors.shape[1]:
+        raise ValueError(f"keys must have the length of the anchors, {anchors.shape[1]}, got {keys.shape[1]}")
+    if implementation == "triton" and torch.float64 in {anchors.dtype, keys.dtype}:
+        raise ValueError('implementation="triton" computes in float32 at most, got float64; pass "streaming" or "auto"')
 
 
 def _pairs(

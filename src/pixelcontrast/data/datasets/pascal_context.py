@@ -29,8 +29,8 @@ class PascalContext(DataOptions):
 
     Layout: JPEGImages/*.jpg beside the labels in one of three forms, the first that is there:
     SegmentationClassContext/*.png, ids 0-59 in the categories' original order; 59_context_labels/*.png, ids 0-59 in the
-    authors' order; or trainval_merged.json. The pngs need the names of each split in ImageSets/SegmentationContext/{train,val}.txt, or
-    ImageSets/Main/{train,val}.txt.
+    authors' order; or trainval_merged.json. The pngs need the names of each split in
+    ImageSets/SegmentationContext/{train,val}.txt, or ImageSets/Main/{train,val}.txt.
 
     The two forms of png hold the same 59 categories under different ids: `SegmentationClassContext` is what converters
     of the detail-api's masks write (mmsegmentation's, whose lists name 4996 and 5104 images), `59_context_labels` what
