@@ -140,10 +140,8 @@ class PixelContrast(nn.Module):
         )
         positions, anchor_labels = self._sample(labels, predictions)
         pixels = self._project(features) if self.options.projection == "dense" else features
-        rows = pixel_rows(pixels, positions).where(
-            (positions >= 0)[:, None], 0
-        )  # for no anchor, whatever pixel 0 holds
-        anchors = self._embed(rows)
+        rows = pixel_rows(pixels, positions)  # where there is no anchor, those of the first pixel
+        anchors = self._embed(rows.where((positions >= 0)[:, None], 0))
         loss = self._compare(anchors, anchor_labels, predictions.flatten()[positions] != anchor_labels)
         if self.training:
             self._remember(pixels.detach(), labels)
