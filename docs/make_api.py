@@ -39,7 +39,8 @@ def member(method: ast.FunctionDef) -> str:
     """A method as it is called, a property as it is read."""
     decorators = {ast.unparse(decorator) for decorator in method.decorator_list}
     if decorators & {"property", "cached_property"}:
-        return f"{method.name}: {ast.unparse(method.returns)}" if method.returns else method.name
+        read = f"{method.name}: {ast.unparse(method.returns)}" if method.returns else method.name
+        return read.replace("'", '"')  # as the formatter has it, which knows this for Python
     return ("@classmethod\n" if "classmethod" in decorators else "") + method.name + arguments(method)
 
 

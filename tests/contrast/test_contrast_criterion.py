@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from operator_log import WAITING, OperatorLog
 from pixelcontrast import ContrastOptions, MemoryOptions, PixelContrast, pixel_contrast_loss
-from pixelcontrast.contrast.criterion import ANCHORS, check_label_range
+from pixelcontrast.contrast.checks import check_label_range
+from pixelcontrast.contrast.criterion import ANCHORS
 from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.ops import sample_anchors
 from pixelcontrast.ops.hashing import step_key

@@ -2,7 +2,8 @@
 
 from pixelcontrast.contrast.attach import attach
 from pixelcontrast.contrast.attached import AttachedContrast
-from pixelcontrast.contrast.criterion import PixelContrast, check_label_range
+from pixelcontrast.contrast.checks import check_label_range
+from pixelcontrast.contrast.criterion import PixelContrast
 from pixelcontrast.contrast.memory import MemoryBank
 from pixelcontrast.contrast.options import ContrastOptions, ExtraMap, MemoryOptions, preset
 from pixelcontrast.contrast.statistics import gradient_norm_ratio

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pixelcontrast.contrast.averaging import agree, averaged_parameters
-from pixelcontrast.contrast.criterion import PixelContrast, check_label_range
+from pixelcontrast.contrast.checks import check_label_range
+from pixelcontrast.contrast.criterion import PixelContrast
 from pixelcontrast.contrast.lazy import LazyContrast
 from pixelcontrast.contrast.options import ContrastOptions
 from pixelcontrast.contrast.recording import Recorder

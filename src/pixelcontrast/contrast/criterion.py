@@ -9,10 +9,10 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from pixelcontrast.contrast import ranks
+from pixelcontrast.contrast.checks import check_label_range, check_shapes, check_sizes
 from pixelcontrast.contrast.memory import MemoryBank, pixel_rows
 from pixelcontrast.contrast.options import CRITERION_OPTIONS, ContrastOptions, MemoryOptions, Projection
 from pixelcontrast.contrast.statistics import StepRecord, effective_rank, is_collapsed, step_statistics
-from pixelcontrast.contrast.targets import check_order, warn_of_lost_foreground
 from pixelcontrast.nn.projection import ProjectionHead
 from pixelcontrast.ops.contrast import contrast_key_sets
 from pixelcontrast.ops.hashing import mix, step_key
@@ -92,7 +92,7 @@ class PixelContrast(nn.Module):
         return criterion
 
     def _setup(self, in_channels: int, num_classes: int, options: ContrastOptions, seed: int) -> None:
-        _check_sizes(in_channels, num_classes)
+        check_sizes(in_channels, num_classes)
         self.options = options
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -134,7 +134,8 @@ class PixelContrast(nn.Module):
             ValueError: If shapes do not fit or, at the first call in training, labels hold ids that are neither classes
                 nor `ignore_index`. Later calls ignore such ids.
         """
-        self._check(features, labels, logits)
+        check_shapes(features, labels, logits, in_channels=self.in_channels, num_classes=self.num_classes)
+        self._check_moment(labels)
         labels, predictions = (
             resize_labels(x, features.shape[2:]) for x in (labels.long(), logits.detach().argmax(dim=1))
         )
@@ -295,34 +296,8 @@ class PixelContrast(nn.Module):
         means = region_means_of_rows(rows, regions, num_images=labels.shape[0], num_classes=self.num_classes)
         memory.store(means, PixelSet(rows, drawn.where(rank < memory.pixels_per_region, -1)))
 
-    def _check(self, features: Tensor, labels: Tensor, logits: Tensor) -> None:
-        check_order(labels, logits)
-        if labels.is_floating_point():
-            raise ValueError(
-                f"labels must be class ids, got {labels.dtype}; pass labels.long() if they are whole numbers"
-            )
-        if not 3 <= features.ndim <= 5 or not features.numel():
-            raise ValueError(
-                "features must be [b c *grid] with one to three spatial dimensions and at least one pixel, got"
-                f" {list(features.shape)}"
-            )
-        if features.shape[1] != self.in_channels:
-            raise ValueError(
-                f"features must be [b, {self.in_channels}, *grid], got {list(features.shape)};"
-                " pass in_channels to match"
-            )
-        if logits.shape[1] != self.num_classes:
-            raise ValueError(
-                f"logits must have {self.num_classes} classes in dimension 1, got {list(logits.shape)};"
-                " pass num_classes to match"
-            )
-        if not (features.ndim - 1 == labels.ndim == logits.ndim - 1) or not (
-            features.shape[0] == labels.shape[0] == logits.shape[0]
-        ):
-            raise ValueError(
-                "features [b c *grid], labels [b *image] and logits [b k *any] must agree in batch and in number of"
-                f" spatial dimensions, got {list(features.shape)}, {list(labels.shape)} and {list(logits.shape)}"
-            )
+    def _check_moment(self, labels: Tensor) -> None:
+        """Refuse a pass within a backward pass, and look at the labels of the first call in training."""
         if torch.compiler.is_compiling():
             return
         if self.training and torch._C._current_graph_task_id() != -1:
@@ -333,23 +308,3 @@ class PixelContrast(nn.Module):
         if self.training and not self._labels_checked:
             check_label_range(labels, self.num_classes, ignore_index=self.options.ignore_index)
             self._labels_checked = True
-
-
-def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:
-    """Raise ValueError if labels hold ids that are neither a class nor `ignore_index`; waits for the device."""
-    labels = labels.long()  # a number beyond the range of a small dtype would be wrapped into it
-    stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
-    ids = sorted(set(stray.tolist()))
-    if ids:
-        found = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
-        raise ValueError(
-            f"labels must be 0..{num_classes - 1} or ignore_index={ignore_index}, got the ids {found};"
-            " map them to classes or to ignore_index, or pass the right num_classes or ignore_index"
-        )
-    if num_classes == 2:
-        warn_of_lost_foreground(torch.unique(labels).tolist(), ignore_index=ignore_index, stacklevel=4)
-
-
-def _check_sizes(in_channels: int, num_classes: int) -> None:
-    if in_channels < 1 or num_classes < 1:
-        raise ValueError(f"in_channels and num_classes must be positive, got {in_channels} and {num_classes}")

@@ -1,0 +1,58 @@
+"""What a call of the criterion may be given, and what is said of anything else."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Integer
+from torch import Tensor
+
+from pixelcontrast.contrast.targets import check_order, warn_of_lost_foreground
+
+
+def check_shapes(features: Tensor, labels: Tensor, logits: Tensor, *, in_channels: int, num_classes: int) -> None:
+    """Raise ValueError where shapes or types do not fit each other and the criterion."""
+    check_order(labels, logits)
+    if labels.is_floating_point():
+        raise ValueError(f"labels must be class ids, got {labels.dtype}; pass labels.long() if they are whole numbers")
+    if not 3 <= features.ndim <= 5 or not features.numel():
+        raise ValueError(
+            "features must be [b c *grid] with one to three spatial dimensions and at least one pixel, got"
+            f" {list(features.shape)}"
+        )
+    if features.shape[1] != in_channels:
+        raise ValueError(
+            f"features must be [b, {in_channels}, *grid], got {list(features.shape)}; pass in_channels to match"
+        )
+    if logits.shape[1] != num_classes:
+        raise ValueError(
+            f"logits must have {num_classes} classes in dimension 1, got {list(logits.shape)};"
+            " pass num_classes to match"
+        )
+    if not (features.ndim - 1 == labels.ndim == logits.ndim - 1) or not (
+        features.shape[0] == labels.shape[0] == logits.shape[0]
+    ):
+        raise ValueError(
+            "features [b c *grid], labels [b *image] and logits [b k *any] must agree in batch and in number of"
+            f" spatial dimensions, got {list(features.shape)}, {list(labels.shape)} and {list(logits.shape)}"
+        )
+
+
+def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:
+    """Raise ValueError if labels hold ids that are neither a class nor `ignore_index`; waits for the device."""
+    labels = labels.long()  # a number beyond the range of a small dtype would be wrapped into it
+    stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
+    ids = sorted(set(stray.tolist()))
+    if ids:
+        found = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
+        raise ValueError(
+            f"labels must be 0..{num_classes - 1} or ignore_index={ignore_index}, got the ids {found};"
+            " map them to classes or to ignore_index, or pass the right num_classes or ignore_index"
+        )
+    if num_classes == 2:
+        warn_of_lost_foreground(torch.unique(labels).tolist(), ignore_index=ignore_index, stacklevel=4)
+
+
+def check_sizes(in_channels: int, num_classes: int) -> None:
+    """Raise ValueError unless both are positive."""
+    if in_channels < 1 or num_classes < 1:
+        raise ValueError(f"in_channels and num_classes must be positive, got {in_channels} and {num_classes}")
