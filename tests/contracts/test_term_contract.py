@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fake_gpu import Crossings, fake_gpu
 from pixelcontrast.losses import DenseTerm
 
 TERMS = get_args(DenseTerm)
@@ -119,3 +120,9 @@ def test_it_compiles_into_one_graph(term: DenseTerm) -> None:
     torch.compiler.reset()
     compiled = torch.compile(term.__call__, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(logits, labels), term(logits, labels))
+
+
+def test_nothing_waits_for_a_gpu(term: DenseTerm) -> None:
+    with fake_gpu(), Crossings() as crossings:
+        term(torch.zeros(2, NUM_CLASSES, 16, 20), torch.zeros(2, 16, 20, dtype=torch.int64))
+    assert crossings.seen == []
