@@ -98,12 +98,7 @@ class AttachedContrast(nn.Module):
         """
         outputs = self._recorded()
         labels, logits = self._read(labels, logits, outputs)
-        if confidence is None and min_confidence is not None:
-            raise ValueError(
-                f"min_confidence={min_confidence} needs confidence=, that of each label, got None; pass both"
-            )
-        if confidence is not None:
-            labels = confident(labels, confidence, min_confidence, ignore_index=self.options.ignore_index)
+        labels = confident(labels, confidence, min_confidence, ignore_index=self.options.ignore_index)
         maps = [as_map(output, tap, tuple(labels.shape[1:])) for output, tap in zip(outputs, self.taps, strict=True)]
         self._settle(maps)
         weight = self._advance()
@@ -210,13 +205,12 @@ class AttachedContrast(nn.Module):
 
     def _settle(self, maps: list[Tensor]) -> None:
         """Make the criteria that waited for their channels, on the features' device; equal on all ranks."""
-        for index, features in enumerate(maps):
-            criterion = self.criteria[index]
-            if isinstance(criterion, LazyContrast):
-                with torch.inference_mode(False):  # what is made in a validation before training is to be trained
+        with torch.inference_mode(False):  # what is made in a validation before training is to be trained
+            for index, features in enumerate(maps):
+                criterion = self.criteria[index]
+                if isinstance(criterion, LazyContrast):
                     self.criteria[index] = criterion.materialize(features.shape[1], features.device)
-            elif cast(PixelContrast, criterion).step.device != features.device:
-                with torch.inference_mode(False):
+                elif cast(PixelContrast, criterion).step.device != features.device:
                     criterion.to(features.device)
         if not self._agreed:
             agree(self.criteria)

@@ -121,9 +121,13 @@ def warn_of_lost_foreground(ids: Collection[float], *, ignore_index: int, stackl
 
 
 def confident(
-    labels: Int[Tensor, "b *image"], confidence: Tensor, min_confidence: float | None, *, ignore_index: int
+    labels: Int[Tensor, "b *image"], confidence: Tensor | None, min_confidence: float | None, *, ignore_index: int
 ) -> Int[Tensor, "b *image"]:
-    """Ignore pixels whose confidence is below `min_confidence`, or not a number."""
+    """Ignore pixels whose confidence is below `min_confidence`, or not a number; none if neither is given."""
+    if confidence is None:
+        if min_confidence is None:
+            return labels
+        raise ValueError(f"min_confidence={min_confidence} needs confidence=, that of each label, got None; pass both")
     if min_confidence is None:
         raise ValueError(
             "confidence= needs min_confidence=, below which pixels are ignored, got None; pass it, e.g. 0.9"
