@@ -85,6 +85,10 @@ def commands(kind: type[DataOptions]) -> str:
     recipes = [f"{kind.name}/{path.stem}" for path in sorted((RECIPES / kind.name).glob("*.yaml"))]
     lines = [f"pixelcontrast check {kind.name}{root}"]
     lines += [f"pixelcontrast train {recipe}{root}" for recipe in recipes]
+    if not recipes:
+        lines.append(
+            f"pixelcontrast train camvid/hrnet_w18_small --set data={kind.name}{root}  # or any recipe's model"
+        )
     return "```bash\n" + "\n".join(lines) + "\n```"
 
 

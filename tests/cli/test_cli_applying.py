@@ -121,6 +121,7 @@ def test_another_data_set_must_have_the_same_classes(run_dir: Path, tmp_path: Pa
         (["evaluate", "run", "--window", "512"], "expected HEIGHTxWIDTH"),
         (["evaluate", "run", "--window", "0x4"], "evaluation.window: expected a height and a width of at least 1"),
         (["evaluate", "run", "--scales", "small"], "evaluation.scales"),
+        (["evaluate", "run", "--overlap", "0.5"], "add --window HEIGHTxWIDTH"),
         (["evaluate", "run", "--overlap", "1"], "evaluation.overlap: must be at least 0 and below 1"),
         (["evaluate", "run", "--multi-scale", "--scales", "1"], "both say the scales"),
         (["evaluate", "bare.pth", "--data", "camvid"], "--recipe NAME"),

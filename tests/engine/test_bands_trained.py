@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from dataset_layouts import folder_bands
 from pixelcontrast import Segmentor
 from pixelcontrast.cli.app import app
+from pixelcontrast.engine.networks import load_network, untrained_network
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.recipe.root import Recipe
 from training_runs import metrics_of, run, shortened
@@ -30,6 +31,10 @@ def test_bands_are_trained_on_and_evaluated(recipe: Recipe, tmp_path: Path) -> N
     segmentor = Segmentor.from_pretrained(tmp_path / "run")
     assert segmentor.bands == data.bands
     assert segmentor.in_channels == 4
+
+    checkpoint = next((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+    alone = untrained_network(recipe.model, recipe.data)
+    assert load_network(checkpoint, untrained=lambda: alone).in_channels == 4
 
     command = ["predict", str(tmp_path / "run"), str(tmp_path / "data" / "images" / "val"), "--output"]
     result = CliRunner().invoke(app, [*command, str(tmp_path / "predicted")], catch_exceptions=False)

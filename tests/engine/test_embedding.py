@@ -18,8 +18,9 @@ from pixelcontrast.engine.choosing import evenly_spaced
 from pixelcontrast.engine.embedding import load_memory
 from pixelcontrast.engine.embedding_files import EmbeddingIndex, PixelEmbeddings
 from pixelcontrast.engine.embedding_splits import REGION_PIXELS, embed_split, index_split
+from pixelcontrast.engine.embedding_walk import Walk
 from pixelcontrast.engine.run_folder import RunFolder
-from pixelcontrast.errors import RunError
+from pixelcontrast.errors import DataError, RunError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.recipe.root import Recipe
 from training_runs import run, shortened
@@ -63,6 +64,13 @@ def outputs(run_dir: Path, recipe: Recipe, split: str) -> dict[str, tuple[torch.
 def checkpoint_of(run_dir: Path) -> dict[str, torch.Tensor]:
     path = newest_whole_checkpoint(RunFolder(run_dir).checkpoints)
     return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_the_same_classes_in_another_order_are_refused(contrast_run: Path, recipe: Recipe) -> None:
+    segmentor = Segmentor.from_pretrained(contrast_run)
+    segmentor.class_names = segmentor.class_names[::-1]
+    with pytest.raises(DataError, match="class 0 of the network is 'cyclist', but that of camvid is 'sky'"):
+        Walk(segmentor, recipe.data, "val", device=torch.device("cpu"), console=QUIET)
 
 
 def test_rows_are_what_the_network_gives_there(contrast_run: Path, recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from pixelcontrast.cli.app import app
+from pixelcontrast.contrast import ExtraMap
 from pixelcontrast.engine.incidents import append_incident
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.numbers import gradient_norm, verdict
@@ -166,6 +167,8 @@ def test_weights_that_were_not_finite_before_are_named(recipe: Recipe, tmp_path:
 def test_a_skipped_step_leaves_no_trace_but_its_count(
     recipe: Recipe, tmp_path: Path, poison_images: Callable[..., None]
 ) -> None:
+    assert recipe.contrast is not None
+    recipe = replace(recipe, contrast=replace(recipe.contrast, extra_maps=(ExtraMap(map=0),)))
     recipe = shortened(recipe, checkpoint_every=1, keep_checkpoints=9, non_finite="skip", max_steps=4)
     poison_images(POISONED)
     _, printed = run(recipe, tmp_path / "run")

@@ -103,7 +103,7 @@ def test_a_map_that_is_not_there_is_refused() -> None:
 
 
 def test_bands_other_than_rgb_are_taken_and_kept(tmp_path: Path) -> None:
-    bands = BandStatistics((100.0, 200.0, 300.0, 400.0, 500.0), (10.0, 20.0, 30.0, 40.0, 50.0))
+    bands = BandStatistics((100.0, 200.0, 300.0, 12_000.0, 60_000.0), (10.0, 20.0, 30.0, 40.0, 9_000.0))
     segmentor = Segmentor(SMALL, 3, bands=bands).eval()
     image = torch.randn(1, 5, 64, 96)
     segmentor.save_pretrained(tmp_path)

@@ -188,6 +188,13 @@ def test_no_place_of_the_machine_is_told(study_page: Page) -> None:
     assert "root: PATH" in study_page.text
 
 
+def test_runs_of_other_classes_are_shown_beside_each_other(tmp_path: Path) -> None:
+    few = MadeRun(contrast=False, classes=("road", "sky")).write(tmp_path / "few")
+    for name, classes in (("many", CLASSES), ("others", ("sky", "road"))):
+        page = page_of(few, MadeRun(classes=classes).write(tmp_path / name), output=tmp_path / "report.html")
+        assert "sky" in page.text
+
+
 def test_equal_files_give_equal_pages(study: Path, study_page: Page, tmp_path: Path) -> None:
     again = page_of(study, output=tmp_path / "report.html")
     assert again.source == study_page.source

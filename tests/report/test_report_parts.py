@@ -17,6 +17,7 @@ from pixelcontrast.report.arms import Arm, group
 from pixelcontrast.report.confusion import flow_costs, largest_flows, matrix
 from pixelcontrast.report.lines import Line, draw_lines, running_mean
 from pixelcontrast.report.maps import flatten_all, measure
+from pixelcontrast.report.origin import _text
 from pixelcontrast.report.palette import chart_colours, with_lightness
 from pixelcontrast.report.pictures import BETTER, BOTH_WRONG, example_groups
 from pixelcontrast.report.runs import find_runs, read_run
@@ -231,3 +232,10 @@ def test_the_change_panel_tells_who_is_right(tmp_path: Path) -> None:
     assert [tuple(colour) for colour in colours.tolist()] == [
         (225, 225, 225), BETTER, (213, 94, 0), BOTH_WRONG, (0, 0, 0)
     ]  # fmt: skip
+
+
+def test_a_path_is_told_by_its_last_part() -> None:
+    assert _text({"model.pretrained": "/home/someone/weights.pth"}, "model.pretrained") == "weights.pth"
+    assert _text({"parts": [{"root": "~/a b/c"}, {"root": "C:\\x\\y"}]}, "parts") == "[{'root': 'c'}, {'root': 'y'}]"
+    assert _text({"model.head": "fcn", "rate": 0.5}, "rate") == "0.5"
+    assert _text({"at": "backbone.layer4/1"}, "at") == "backbone.layer4/1"

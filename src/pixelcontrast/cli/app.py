@@ -24,6 +24,7 @@ from pixelcontrast.cli import (
     running,
 )
 from pixelcontrast.errors import Stopped, UserError
+from pixelcontrast.files import is_full
 
 _MISUSE, _INTERRUPTED = 2, 130
 
@@ -37,6 +38,11 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(_MISUSE) from error
+        except OSError as error:
+            if not is_full(error):
+                raise
+            typer.echo(f"error: no room on the disk: {error}; free some, then go on", err=True)
             raise typer.Exit(_MISUSE) from error
         except Stopped as stop:  # it has said how to go on
             raise typer.Exit(stop.exit_code) from stop

@@ -63,7 +63,9 @@ def evaluate(
     overlap: Overlap = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder. By default evaluations/SPLIT[-PROTOCOL] beside the weights.", show_default=False),
+        typer.Option(
+            help="Folder. By default evaluations/[STEM-][DATA-]SPLIT[-PROTOCOL] beside the weights.", show_default=False
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP, show_default=False)
@@ -76,6 +78,7 @@ def evaluate(
     from rich.console import Console
 
     from pixelcontrast.engine.networks import evaluation_beside, steps_trained
+    from pixelcontrast.engine.run_folder import EvaluationFolder
     from pixelcontrast.engine.runs import evaluate_network
 
     require_sections(overrides or (), "data", "evaluation")
@@ -86,10 +89,10 @@ def evaluate(
     trained_by = _recipe_of(source, recipe, data, changes)
     segmentor = _load(source, trained_by)
     resolved = trained_by or _data_alone(source, data, changes)
+    if overlap is not None and resolved.evaluation.window is None:
+        raise RecipeError("--overlap is that of windows, and images are taken whole; add --window HEIGHTxWIDTH")
     name = "-".join(part for part in (data, split, resolved.evaluation.name) if part)
-    folder = evaluation_beside(source, name)
-    if output is not None:
-        folder = type(folder)(output)
+    folder = evaluation_beside(source, name) if output is None else EvaluationFolder(output)
     console = Console()
     scores = evaluate_network(
         segmentor,
@@ -223,4 +226,4 @@ def _load(source: Path, trained_by: Recipe | None) -> Segmentor:
 
     if trained_by is None:
         return load_network(source)
-    return load_network(source, untrained=lambda: untrained_network(trained_by.model, trained_by.data.label_space))
+    return load_network(source, untrained=lambda: untrained_network(trained_by.model, trained_by.data))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelcontrast.cli.running import Overrides, recipe_title
+from pixelcontrast.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def check(
     _show(result, console)
     folder = output or Path("runs") / "check" / recipe_title(data)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "check.json").write_text(json.dumps(as_json(result), indent=1) + "\n")
+    write_text(folder / "check.json", json.dumps(as_json(result), indent=1) + "\n")
     datasets = {facts.split: options.find(facts.split).dataset for facts in result.splits}
     contact_sheet(result.splits, datasets).save(folder / "sheet.png")
     errors, warnings = result.number_of("error"), result.number_of("warning")

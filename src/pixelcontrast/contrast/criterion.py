@@ -41,6 +41,8 @@ class PixelContrast(nn.Module):
 
     All other arguments are those of `ContrastOptions`, with the same meanings and defaults.
 
+    On several ranks wrap it in DistributedDataParallel, as the model is, so that its projection is one on all of them.
+
     Raises:
         ValueError: If an option is out of its range.
         UserError: If the memory does not fit.

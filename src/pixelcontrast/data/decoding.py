@@ -26,7 +26,7 @@ _GRAY = 0
 _BITS_PER_SAMPLE = 258  # a tag of TIFFs
 _ID_MODES = ("1", "L", "P", "I", "I;16", "LA")
 # Whatever a file is called, no other format is tried: some of Pillow's start other programs, such as Ghostscript.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 def read_image(file: File) -> UInt8[Tensor, "3 H W"]:
@@ -112,7 +112,7 @@ def decode(file: File) -> Image.Image:
     def read() -> Image.Image:
         with warnings.catch_warnings(), pillow_takes(max_pixels()):
             warnings.simplefilter("ignore")  # about odd metadata, which does not concern pixels
-            with opened(file) as stream, Image.open(stream, formats=_FORMATS) as image:
+            with opened(file) as stream, Image.open(stream, formats=FORMATS) as image:
                 check_size((image.height, image.width), path_of(file))
                 image.load()
                 return image

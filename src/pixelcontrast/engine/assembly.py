@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -99,7 +99,7 @@ def trainer_of(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback],
     try:
         return L.Trainer(
             accelerator=options.accelerator,
-            devices=options.devices if options.accelerator != "cpu" or options.devices != "auto" else 1,
+            devices=_devices(options),
             num_nodes=options.num_nodes,
             strategy=_strategy(options, recipe.contrast),
             precision=_PRECISIONS[options.precision],  # type: ignore[arg-type]
@@ -126,12 +126,18 @@ def _on_cpu(options: TrainerOptions) -> bool:
     return options.accelerator == "cpu" or (options.accelerator == "auto" and not torch.accelerator.is_available())
 
 
+def _devices(options: TrainerOptions) -> int | Literal["auto"]:
+    """As asked for; "auto" are all GPUs, or one CPU."""
+    return 1 if options.devices == "auto" and _on_cpu(options) else options.devices
+
+
 def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
-    devices = max(torch.cuda.device_count(), 1) if options.devices == "auto" else options.devices
-    if devices * options.num_nodes == 1:
+    devices = _devices(options)
+    ranks = options.num_nodes * (max(torch.cuda.device_count(), 1) if devices == "auto" else devices)
+    if ranks == 1:
         return "auto"
     if options.strategy == "fsdp":
-        return ShardedStrategy(num_ranks=devices * options.num_nodes)
+        return ShardedStrategy(num_ranks=ranks)
     # Before contrast starts, its projection takes no part in the loss.
     return DDPStrategy(find_unused_parameters=contrast is not None and contrast.start_step > 0)
 

@@ -65,10 +65,14 @@ class WarnOfCollapse(Callback):
         self.console, self.every = console, every
         self._said = False
         self._looks = {"embeddings": 0, "memory": 0}  # in a row at which it was collapsed
+        self._step = 0
 
     def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
         """Look every so often, for looking waits for the device."""
         step, contrast = trainer.global_step, task.contrast
+        if step == self._step:  # this batch ended no step
+            return
+        self._step = step
         due = step % self.every == 0 and not self._said and trainer.is_global_zero
         if not due or not isinstance(contrast, PixelContrast) or contrast.weight_at(step - 1) == 0:
             return

@@ -17,6 +17,7 @@ from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.engine.choosing import ChosenPixels, ChosenRegions, choose
 from pixelcontrast.engine.predictor import evaluating
+from pixelcontrast.engine.scoring import require_same_classes
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.resize import nearest_exact, resize_logits
@@ -71,11 +72,7 @@ class Walk:
         self.device, self.console = device, console
         self.dataset = options.open(split)
         self.visited: list[tuple[int, str, tuple[int, int]]] = []
-        if self.space.num_classes != segmentor.num_classes:
-            raise DataError(
-                f"the network has {segmentor.num_classes} classes, but {options.name} has {self.space.num_classes}; "
-                "embed the data set it was trained for."
-            )
+        require_same_classes(segmentor, self.space, options.name)
 
     @property
     def space(self) -> LabelSpace:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pixelcontrast.data import LabelSpace
+from pixelcontrast.data import DataSet
 from pixelcontrast.engine.checkpoints import step_of
 from pixelcontrast.engine.run_folder import EvaluationFolder, RunFolder
 from pixelcontrast.engine.scores import Scores
@@ -47,10 +47,10 @@ def load_network(source: Path, *, untrained: Callable[[], Segmentor] | None = No
     return segmentor.eval()
 
 
-def untrained_network(model: ModelOptions, space: LabelSpace) -> Segmentor:
+def untrained_network(model: ModelOptions, data: DataSet) -> Segmentor:
     """The network that a file of weights is for; no pretrained weights are looked for."""
-    model = replace(model, pretrained=False)
-    return Segmentor(model, space.num_classes, class_names=space.names, palette=space.palette)
+    model, space = replace(model, pretrained=False), data.label_space
+    return Segmentor(model, space.num_classes, bands=data.bands, class_names=space.names, palette=space.palette)
 
 
 def recipe_beside(source: Path) -> Path | None:

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch import Tensor
 
+from pixelcontrast.contrast import MemoryBank
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.incidents import append_incident
 from pixelcontrast.engine.logging import append_metrics
@@ -64,7 +65,7 @@ class WatchNumbers(Callback):
         """Keep the batch, and where its step begins."""
         if not self._batches:
             self._start = StepStart.of(
-                task, _memory(task), images=batch.image.shape[0], batches=trainer.accumulate_grad_batches
+                task, _memories(task), images=batch.image.shape[0], batches=trainer.accumulate_grad_batches
             )
         self._batches.append(batch)
 
@@ -96,7 +97,7 @@ class WatchNumbers(Callback):
         """Undo the step's forward passes, find out what was not finite, and stop or leave the step out."""
         assert isinstance(task, SegmentationTask)
         assert self._start is not None
-        self._start.restore(task, _memory(task))
+        self._start.restore(task, _memories(task))
         replay = Replay.of(task, self._batches, self._start, trainer.global_step, self.precision, scale)
         saved = self._save(replay, trainer) if self.policy == "stop" or self.skipped == 0 else ""
         text = _text(self._diagnose(task, trainer.precision_plugin.forward_context, scale, trainer.global_step))
@@ -119,7 +120,7 @@ class WatchNumbers(Callback):
         set_generators(self._start.generators)
         names = task.segmentor.class_names
         found = diagnose(task, self._batches, step=step, class_names=names, precision=precision, scale=scale)
-        self._start.restore(task, _memory(task))
+        self._start.restore(task, _memories(task))
         set_generators(now)
         return found
 
@@ -174,8 +175,8 @@ def gradient_norm(task: torch.nn.Module) -> Tensor:
     return whole(torch.nn.utils.get_total_norm(gradients))
 
 
-def _memory(task: Any) -> Any:
-    return task.contrast.memory if task.contrast is not None else None
+def _memories(task: Any) -> list[MemoryBank]:
+    return [criterion.memory for criterion in task.criteria if criterion.memory is not None]
 
 
 def _of_rank(trainer: L.Trainer) -> str:

@@ -14,6 +14,8 @@ from torch import Tensor
 from pixelcontrast.engine.measuring import peak_bytes
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.pictures import as_pixels, colourise, save_picture
+from pixelcontrast.engine.precision import autocast
+from pixelcontrast.engine.ranks import best_device
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.training import build_task, describe
 from pixelcontrast.types import Batch
@@ -24,7 +26,7 @@ _STEPS = 3
 def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
     """Print sizes, planned memory and time per step, and write a picture of the first batch.
 
-    The steps are real ones, forward and backward, in float32 on the chosen device, but no weight is changed.
+    The steps are real ones, forward and backward, in the recipe's precision, but no weight is changed.
 
     Raises:
         UserError: For everything that would stop the run at its start.
@@ -37,12 +39,11 @@ def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
     batches = list(data.loader(task.segmentor, num_steps=_STEPS))
     save_picture(picture, batch_picture(batches[0], task))
     console.print(f"first batch: {tuple(batches[0].image.shape)}, pictured in {picture}")
-    device = torch.device("cuda" if torch.cuda.is_available() and recipe.trainer.accelerator != "cpu" else "cpu")
-    seconds = min(_seconds_of(task, batch, device=device) for batch in batches)
-    total = seconds * recipe.trainer.max_steps * recipe.trainer.accumulate / 3600
-    console.print(
-        f"time: {seconds:.2f} s a step on {device}, so about {total:.1f} h for {recipe.trainer.max_steps} steps"
-    )
+    options = recipe.trainer
+    device = torch.device("cpu") if options.accelerator == "cpu" else best_device()
+    seconds = options.accumulate * min(_seconds_of(task, batch, device=device) for batch in batches)
+    total = seconds * options.max_steps / 3600
+    console.print(f"time: {seconds:.2f} s a step on {device}, so about {total:.1f} h for {options.max_steps} steps")
     console.print(f"peak memory: {peak_bytes(device) / 1e9:.2f} GB on {device}")
 
 
@@ -59,7 +60,8 @@ def _seconds_of(task: SegmentationTask, batch: Batch, *, device: torch.device) -
     task.to(device).train()
     batch = task.transfer_batch_to_device(batch, device, 0)
     started = time.perf_counter()
-    loss = task.loss_of(batch, step=task.options.max_steps)[0]
+    with autocast(task.options.precision, device):
+        loss = task.loss_of(batch, step=task.options.max_steps)[0]
     loss.backward()  # type: ignore[no-untyped-call]
     loss.item()  # waits for the device
     task.zero_grad()

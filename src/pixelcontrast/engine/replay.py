@@ -111,7 +111,7 @@ def _check(replay: Replay) -> None:
     count = len(replay.class_names)
     for batch in replay.images():
         image, labels = batch.image, batch.labels
-        if image.ndim != 4 or image.shape[1] != 3 or labels.shape != (image.shape[0], *image.shape[2:]):
+        if image.ndim != 4 or labels.shape != (image.shape[0], *image.shape[2:]):
             raise ValueError(f"a batch of shapes {tuple(image.shape)} and {tuple(labels.shape)}")
         if bool(((labels < 0) | ((labels >= count) & (labels != IGNORE_INDEX))).any()):
             raise ValueError(f"labels that are none of its {count} classes")

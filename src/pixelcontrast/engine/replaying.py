@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +10,13 @@ import torch
 from pixelcontrast.data import LabelSpace
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.module import SegmentationTask
+from pixelcontrast.engine.precision import autocast
 from pixelcontrast.engine.replay import Replay, load_replay
 from pixelcontrast.engine.rollback import set_generators
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.training import assemble
 from pixelcontrast.errors import RunError
-
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def kept_step(run_dir: Path, step: int | None) -> Path:
@@ -50,14 +48,15 @@ def replay_step(recipe: RunOptions, file: Path, *, device: torch.device) -> tupl
     replay = load_replay(file)
     task = _task_of(recipe, replay, source=file).to(device).train()
     batches = [task.transfer_batch_to_device(batch, device, 0) for batch in replay.images()]
-
-    def precision() -> AbstractContextManager[object]:
-        dtype = _AUTOCAST.get(replay.precision)
-        return nullcontext() if dtype is None else torch.autocast(device.type, dtype, cache_enabled=False)
-
     set_generators(replay.generators)
-    names = replay.class_names
-    found = diagnose(task, batches, step=replay.step, class_names=names, precision=precision, scale=replay.scale)
+    found = diagnose(
+        task,
+        batches,
+        step=replay.step,
+        class_names=replay.class_names,
+        precision=lambda: autocast(replay.precision, device),
+        scale=replay.scale,
+    )
     return replay, found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,35 +15,35 @@ from pixelcontrast.contrast.undo import MemoryMark, mark, take_back
 
 @dataclass(frozen=True)
 class StepStart:
-    """What a step's forward passes change, as it was before them: statistics, counters, memory, random generators.
+    """What a step's forward passes change, as it was before them: statistics, counters, memories, random generators.
 
     Weights are not in it, for the optimiser alone changes those. Keeping it copies some hundred small tensors and the
-    rows of the memory that the step can overwrite, and waits for nothing.
+    rows of the memories that the step can overwrite, and waits for nothing.
 
     Attributes:
         buffers: Of all modules.
-        memory: What the step can overwrite of the memory, if there is one.
+        memories: What the step can overwrite of each memory.
         generators: State of torch's generators, as `generator_states` gives it.
     """
 
     buffers: tuple[Tensor, ...]
-    memory: MemoryMark | None
+    memories: tuple[MemoryMark, ...]
     generators: dict[str, Tensor]
 
     @classmethod
-    def of(cls, task: nn.Module, memory: MemoryBank | None, *, images: int, batches: int) -> StepStart:
+    def of(cls, task: nn.Module, memories: Sequence[MemoryBank], *, images: int, batches: int) -> StepStart:
         """Keep the state before a step of so many batches of so many images on this rank."""
         buffers = tuple(buffer.clone() for buffer in task.buffers())
-        kept = None if memory is None else mark(memory, images=images, calls=batches)
-        return cls(buffers, kept, generator_states())
+        marks = tuple(mark(memory, images=images, calls=batches) for memory in memories)
+        return cls(buffers, marks, generator_states())
 
     @torch.no_grad()
-    def restore(self, task: nn.Module, memory: MemoryBank | None) -> None:
-        """Bring statistics, counters and memory back; the generators stay where they are."""
+    def restore(self, task: nn.Module, memories: Sequence[MemoryBank]) -> None:
+        """Bring statistics, counters and memories back; the generators stay where they are."""
         for buffer, kept in zip(task.buffers(), self.buffers, strict=True):
             buffer.copy_(kept)
-        if memory is not None and self.memory is not None:
-            take_back(memory, self.memory)
+        for memory, kept_rows in zip(memories, self.memories, strict=True):
+            take_back(memory, kept_rows)
 
 
 def generator_states() -> dict[str, Tensor]:

@@ -92,14 +92,14 @@ def require_same_classes(segmentor: Segmentor, space: LabelSpace, data: str) -> 
     if space.num_classes != segmentor.num_classes:
         raise DataError(
             f"the network has {segmentor.num_classes} classes, but {data} has {space.num_classes}; "
-            "evaluate on the data set it was trained for."
+            "take the data set it was trained for."
         )
     pairs = zip(segmentor.class_names, space.names, strict=False)  # a network may come without names
     for number, (ours, theirs) in enumerate(pairs):
         if ours != theirs:
             raise DataError(
-                f"class {number} of the network is '{ours}', but that of {data} is '{theirs}'; evaluate on the data "
-                "set it was trained for, or list the classes by the same names in the same order (classes.yaml)."
+                f"class {number} of the network is '{ours}', but that of {data} is '{theirs}'; take the data set "
+                "it was trained for, or list the classes by the same names in the same order (classes.yaml)."
             )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelcontrast.data import DataSet
-from pixelcontrast.data.decoding import read_image
+from pixelcontrast.data.decoding import FORMATS, read_image
 from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.data.transforms import visible
 from pixelcontrast.errors import DataError, did_you_mean
@@ -152,7 +152,7 @@ def read_dropped(path: Path) -> Picture:
     """
     name = path.name
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         width = height = 0  # `read_image` says what is amiss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pixelcontrast.files import write_text
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_weights, write_weights
 
-LARGEST = 8192  # classes, channels, rates
+LARGEST = 8192  # classes, channels, rates; statistics of bands may be larger
 _MOST_BYTES = 1 << 22
 _MOST_BANDS = 1024
 
@@ -76,8 +77,10 @@ class SavedModel:
         for name, given in (("class_names", self.class_names), ("palette", self.palette)):
             if len(given) not in (0, self.num_classes):
                 raise ValueError(f"expected {self.num_classes} {name} or none, got {len(given)}")
-        if self.num_classes < 1 or not all(value > 0 for value in self.std):
+        if self.num_classes < 1 or not all(math.isfinite(value) and value > 0 for value in self.std):
             raise ValueError("num_classes and std must be positive")
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ValueError("means must be finite")
         bands = (3, 3) if self.rgb else (1, _MOST_BANDS)
         if len(self.mean) != len(self.std) or not bands[0] <= len(self.mean) <= bands[1]:
             raise ValueError(f"expected a mean and a std a band, {bands[0]} to {bands[1]} of them")
@@ -126,7 +129,7 @@ def _read_config(path: Path) -> SavedModel:
         if not isinstance(config, dict):
             raise TypeError(f"expected a mapping, got {type(config).__name__}")
         config.pop("pixelcontrast", None)
-        _check_numbers(config)
+        _check_numbers({name: value for name, value in config.items() if name not in ("mean", "std")})
         saved: SavedModel = TypeAdapter(SavedModel).validate_json(json.dumps(config), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)

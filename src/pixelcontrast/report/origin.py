@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from pixelcontrast.report.arms import Arm, flatten
 
 _ABSENT = "–"
+_PATH = re.compile(r"""(?<![\w.])(?:~|[A-Za-z]:)?[\\/](?:[^'",\]}]*[\\/])?([^'",\]}\\/]*)""")
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,9 @@ def _software(start: Mapping[str, Any]) -> str:
 
 
 def _text(recipe: dict[str, Any], key: str) -> str:
-    """A value as text; of a section that is null, its own key says so."""
+    """A value as text; of a section that is null, its own key says so; of a path, its last part."""
     if key in recipe:
-        return "none" if recipe[key] is None else str(recipe[key])
+        return "none" if recipe[key] is None else _PATH.sub(r"\1", str(recipe[key]))
     return "set" if any(each.startswith(f"{key}.") for each in recipe) else _ABSENT
 
 

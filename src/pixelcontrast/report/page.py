@@ -86,7 +86,8 @@ def page_values(arms: Sequence[Arm], *, title: str | None) -> dict[str, Any]:
     names = list(pair[-1].first.scores.IoU) if pair[-1].first.scores else []
     match = duel(pair[0], pair[-1]) if len(pair) > 1 else None
     counts = pair[-1].counts
-    flows = [] if counts is None else largest_flows(counts, pair[0].counts if len(pair) > 1 else None)
+    comparable = len(pair) > 1 and pair[0].first.scores is not None and list(pair[0].first.scores.IoU) == names
+    flows = [] if counts is None else largest_flows(counts, pair[0].counts if comparable else None)
     return {
         "title": title or _title(arms[0].first),
         "arms": arms,

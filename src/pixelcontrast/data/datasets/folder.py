@@ -36,7 +36,8 @@ class Folder(DataOptions):
     Attributes:
         root: The folder; the paths in `pairs` are relative to it.
         pairs: A .csv with the columns image, labels and split, or a .jsonl with these keys, instead of the two folders.
-        classes: The file of classes, YAML or the hub's id2label.json; by default classes.yaml in `root`.
+        classes: The file of classes, YAML or the hub's id2label.json; by default classes.yaml in
+            `root`. A path is relative to `root`.
         ignore_ids: Ids in the files that mean no class.
         reduce_zero_label: Whether 0 in the files means no class and 1 is the first one, as in ADE20K: ids are lowered
             by one before `classes` is looked up.

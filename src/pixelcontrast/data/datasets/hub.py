@@ -39,7 +39,8 @@ class Hub(DataOptions):
         train_split: What the data set calls its training split; may be a slice, such as `train[:90%]`.
         val_split: The same for the split to evaluate on.
         test_split: The same for the split `test`.
-        classes: File of classes, YAML as for `folder`, or id2label.json; by default the one beside the data.
+        classes: File of classes, YAML as for `folder`, or id2label.json; by default the one beside the data. A
+            path is relative to the working directory.
         ignore_ids: Ids in the pictures that mean no class.
         reduce_zero_label: Whether 0 means no class and 1 is the first one.
         streaming: Read parquet files where they lie rather than download them.
