@@ -86,9 +86,7 @@ def commands(kind: type[DataOptions]) -> str:
     lines = [f"pixelcontrast check {kind.name}{root}"]
     lines += [f"pixelcontrast train {recipe}{root}" for recipe in recipes]
     if not recipes:
-        lines.append(
-            f"pixelcontrast train camvid/hrnet_w18_small --set data={kind.name}{root}  # or any recipe's model"
-        )
+        lines.append(f"pixelcontrast train camvid/hrnet_w18_small --set data={kind.name}{root}")
     return "```bash\n" + "\n".join(lines) + "\n```"
 
 
