@@ -179,7 +179,8 @@ def fill(contrast: PixelContrast) -> None:
     """Give every slot of the memory a unit vector."""
     bank = contrast.memory
     assert bank is not None
-    bank.rows.copy_(F.normalize(torch.randn(bank.rows.shape, device=bank.rows.device), dim=1))
+    # Drawn on the CPU: equal rows wherever the memory lies, and nothing else's draws are moved.
+    bank.rows.copy_(F.normalize(torch.randn(bank.rows.shape, generator=torch.Generator().manual_seed(0)), dim=1))
     bank.labels[:-1] = torch.arange(CLASSES, device=bank.labels.device).repeat_interleave(sum(bank.capacities))
     bank.fill.copy_(torch.tensor(bank.capacities)[:, None].expand_as(bank.fill))
 

@@ -124,10 +124,20 @@ def step(sizes: Sizes) -> dict[str, Any]:
         output = network(batch.image)
     features = output.features.to(torch.bfloat16).requires_grad_()
     for mining, contrast in sampled.items():
-        functions[f"contrast alone, {mining}, sampled"] = lambda contrast=contrast: contrast(
-            features, batch.labels, output.logits
-        ).backward()
+        functions[f"contrast alone, {mining}, sampled"] = alone(contrast, features, batch, output.logits)
     return ratios(measure(functions, sizes.repetitions), to="cross entropy")
+
+
+def alone(contrast: PixelContrast, features: Tensor, batch: Batch, logits: Tensor) -> Callable[[], object]:
+    """Contrast forward and backward, under autocast as within a step."""
+
+    def run() -> None:
+        with torch.autocast(features.device.type, dtype=torch.bfloat16):
+            loss = contrast(features, batch.labels, logits)
+        loss.backward()
+        features.grad = None
+
+    return run
 
 
 def waits(sizes: Sizes) -> dict[str, Any]:

@@ -10,11 +10,12 @@
 # w18, w48, r50, r101, ocr               CamVid at full size: cross entropy against contrast, SEEDS seeds, JOBS runs at a
 #                                        time, STEPS steps (CHECKPOINT: steps between checkpoints)
 #
-# Results: benchmarks/results/*.json, and runs/gpu/MODEL/compare.{json,md} (for docs/results, once all runs are done).
+# Results: $OUTPUT/*.json (benchmarks/results by itself; PIXELCONTRAST_COMMIT where there is no git), and runs/gpu/MODEL/compare.{json,md} (for docs/results, once all runs are done).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-.venv/bin/python}"
 limit="${LIMIT:-470}"
+output="${OUTPUT:-benchmarks/results}"
 small=()
 [ "${1:-}" = --small ] && { small=(--small); shift; }
 parts=("$@")
@@ -54,11 +55,11 @@ failed=0
 for part in "${parts[@]}"; do
   small_backbone=resnet10t
   case $part in
-    kernel | step | waits | float16 | pinned) within_limit "$python" benchmarks/gpu.py "$part" "${small[@]}" ;;
+    kernel | step | waits | float16 | pinned) within_limit "$python" benchmarks/gpu.py "$part" "${small[@]:---output=$output}" ;;
     cost)
       if [ ${#small[@]} -eq 0 ]; then
         within_limit "$python" benchmarks/training_cost.py cityscapes/hrnet_w48 --set data.batch_size=8 \
-          --set trainer.precision=bf16 --rounds 2
+          --set trainer.precision=bf16 --rounds 2 --output "$output/training_cost_cityscapes_hrnet_w48_cuda.json"
       else
         within_limit "$python" benchmarks/training_cost.py camvid/hrnet_w18_small --set "data.crop_size=[64,64]" \
           --set data.batch_size=2 --steps 2 --rounds 1 --output "$(mktemp -d)/cost.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -51,6 +52,7 @@ def _summary(values: list[float]) -> dict[str, float]:
 def peak_memory(function: Callable[[], object]) -> float:
     """What torch holds at most during a call, beyond what it held before, in MiB; counts every allocation."""
     if torch.cuda.is_available():
+        function()  # the first call also holds what searches for algorithms need
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function()
@@ -72,13 +74,9 @@ def environment() -> dict[str, object]:
     root = Path(__file__).parents[1]
     # of the source, since a commit that touches the documents alone measures the same
     last = ["git", "log", "-1", "--format=%H", "--", "src"]
-    commit = subprocess.run(last, cwd=root, capture_output=True, text=True, check=False)
-    changes = subprocess.run(
-        ["git", "status", "--porcelain", "src"], cwd=root, capture_output=True, text=True, check=False
-    )
     return {
-        "commit": commit.stdout.strip(),
-        "source_changed": bool(changes.stdout.strip()),
+        "commit": os.environ.get("PIXELCONTRAST_COMMIT") or _said_by(last, root),
+        "source_changed": bool(_said_by(["git", "status", "--porcelain", "src"], root)),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "clock": "wall" if torch.cuda.is_available() else "processor time",
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
@@ -86,6 +84,13 @@ def environment() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def _said_by(command: list[str], folder: Path) -> str:
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git there; what was measured is kept all the same
+        return ""
 
 
 def _processor() -> str:

@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -77,7 +78,9 @@ def main() -> None:
 def prepared(options: argparse.Namespace, root: str, *, contrast: bool) -> Recipe:
     """The recipe for so many steps on the images in `root`, loaded in the training process."""
     steps = WARM_UP + options.steps
-    changes = [f"data.root={root}", "data.workers=0", "data.cache=true", "model.pretrained=false"]
+    # On a GPU, batches of large images must not be what a step waits for.
+    workers = min(os.cpu_count() or 1, 8) if torch.cuda.is_available() else 0
+    changes = [f"data.root={root}", f"data.workers={workers}", "data.cache=true", "model.pretrained=false"]
     changes += [f"trainer.max_steps={steps}", f"trainer.checkpoint_every={10 * steps}", "trainer.logger=none"]
     changes += ["contrast.start_step=0"] if contrast else ["contrast=null"]
     return load(options.recipe, [*options.overrides, *changes])

@@ -12,7 +12,8 @@ from pixelcontrast.errors import UserError
 def available_bytes(device: torch.device) -> int | None:
     """Free memory of a device, or of the host within the limit of its control group; None where it cannot be told."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     if device.type != "cpu":
         return None
     limits = [limit for limit in (_free_of_host(), _free_of_group()) if limit is not None]

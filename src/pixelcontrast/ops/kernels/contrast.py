@@ -20,7 +20,7 @@ from torch import Tensor
 from pixelcontrast.ops.windows import FixedWindows, KeySets, Stream, Windows
 
 _BLOCK_ANCHORS, _BLOCK_KEYS = 64, 64
-_PROGRAMS = 264  # at least, so that two run on each multiprocessor of a large GPU
+_PROGRAMS = 264  # at most, that they end in two rounds on the 132 multiprocessors of a large GPU
 
 
 def stream_on_triton(
@@ -63,25 +63,28 @@ class _TritonStream(Stream):
         self.push += pushes.sum(dim=0)
 
     def _can_take(self, windows: Windows) -> bool:
-        return isinstance(windows, FixedWindows) and windows.keys.device == self.anchors.device
+        if not isinstance(windows, FixedWindows) or windows.keys.device != self.anchors.device:
+            return False
+        return windows.keys.shape[0] > 0  # for none, no kernel need be compiled
 
     def _launch(self, kernel: Any, windows: Windows, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Run a kernel over shares of the keys; each share's figures are [shares n], [shares n] and [shares n d]."""
         assert isinstance(windows, FixedWindows)
         (n, dim), m = self.anchors.shape, windows.keys.shape[0]
         blocks = triton.cdiv(n, _BLOCK_ANCHORS)
-        shares = max(1, min(triton.cdiv(_PROGRAMS, max(blocks, 1)), triton.cdiv(m, _BLOCK_KEYS)))
+        shares = max(1, min(_PROGRAMS // max(blocks, 1), triton.cdiv(m, _BLOCK_KEYS)))
         per_share = triton.cdiv(triton.cdiv(m, shares), _BLOCK_KEYS) * _BLOCK_KEYS
         own = windows.own_key if windows.own_key is not None else torch.full_like(self.anchor_labels, -1)
         first, second = self.anchors.new_empty(2, shares, n).unbind()
         rows = self.anchors.new_zeros(shares, n, dim)
         if n:
-            kernel[(blocks, shares)](
-                self.anchors.contiguous(), self.anchor_labels, own, *inputs, windows.keys.contiguous(), windows.labels,
-                first, second, rows, n, m, dim, per_share,
-                WIDTH=triton.next_power_of_2(max(dim, 16)), ANCHORS=_BLOCK_ANCHORS, KEYS=_BLOCK_KEYS,
-                GRADIENT=self.gradient, num_warps=8,
-            )  # fmt: skip
+            with torch.cuda.device_of(self.anchors):  # Triton launches on the current device
+                kernel[(blocks, shares)](
+                    self.anchors.contiguous(), self.anchor_labels, own, *inputs,
+                    windows.keys.contiguous(), windows.labels, first, second, rows, n, m, dim, per_share,
+                    WIDTH=triton.next_power_of_2(max(dim, 16)), ANCHORS=_BLOCK_ANCHORS, KEYS=_BLOCK_KEYS,
+                    GRADIENT=self.gradient, num_warps=8,
+                )  # fmt: skip
         return first, second, rows
 
 
