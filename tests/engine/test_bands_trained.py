@@ -4,12 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from dataset_layouts import folder_bands
 from pixelcontrast import Segmentor
 from pixelcontrast.cli.app import app
 from pixelcontrast.engine.networks import load_network, untrained_network
+from pixelcontrast.engine.replay import Replay, save_replay
+from pixelcontrast.engine.replaying import replay_step
+from pixelcontrast.engine.rollback import StepStart
+from pixelcontrast.engine.training import build_task
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.recipe.root import Recipe
 from training_runs import metrics_of, run, shortened
@@ -35,6 +40,14 @@ def test_bands_are_trained_on_and_evaluated(recipe: Recipe, tmp_path: Path) -> N
     checkpoint = next((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
     alone = untrained_network(recipe.model, recipe.data)
     assert load_network(checkpoint, untrained=lambda: alone).in_channels == 4
+
+    task = build_task(recipe)
+    batches = list(task.training_data.loader(task.segmentor, num_steps=1))
+    start = StepStart.of(task, [], images=2, batches=1)
+    save_replay(Replay.of(task, batches, start, 0, "32", 1.0), tmp_path / "step_00000000.pt")
+    replay, found = replay_step(recipe, tmp_path / "step_00000000.pt", device=torch.device("cpu"))
+    assert replay.images()[0].image.shape[1] == 4
+    assert len(found) == 1
 
     command = ["predict", str(tmp_path / "run"), str(tmp_path / "data" / "images" / "val"), "--output"]
     result = CliRunner().invoke(app, [*command, str(tmp_path / "predicted")], catch_exceptions=False)

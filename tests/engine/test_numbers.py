@@ -262,6 +262,20 @@ def test_a_hostile_replay_file_is_refused(
     assert not (tmp_path / "exploded").exists()
 
 
+def test_images_of_other_channels_than_the_network_takes_are_refused(
+    recipe: Recipe, tmp_path: Path, poison_gradients: Callable[[int], list[int]]
+) -> None:
+    poison_gradients(0)
+    with pytest.raises(RunError):
+        run(recipe, tmp_path / "run")
+    path = kept_step(tmp_path / "run", 0)
+    values = torch.load(path, weights_only=True)
+    values["batches"][0]["image"] = values["batches"][0]["image"].repeat(1, 2, 1, 1)
+    torch.save(values, path)
+    with pytest.raises(RunError, match="its images have not 3 channels"):
+        replay_step(recipe, path, device=torch.device("cpu"))
+
+
 def test_overflowing_gradients_are_the_scalers_business_until_its_scale_is_spent() -> None:
     assert verdict(loss=True, gradient=True, scale=None) == "take"
     assert verdict(loss=True, gradient=False, scale=None) == "refuse"

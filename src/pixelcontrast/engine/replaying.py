@@ -63,6 +63,9 @@ def replay_step(recipe: RunOptions, file: Path, *, device: torch.device) -> tupl
 def _task_of(recipe: RunOptions, replay: Replay, *, source: Path) -> SegmentationTask:
     space = LabelSpace(tuple(replay.class_names), tuple((r, g, b) for r, g, b in replay.palette))
     task = assemble(recipe, replace(recipe.model, pretrained=False), space, None)
+    bands = task.segmentor.in_channels
+    if any(batch.image.shape[1] != bands for batch in replay.images()):
+        raise RunError(f"{source} is of another recipe than the one beside it: its images have not {bands} channels")
     try:
         task.segmentor.load_state_dict(replay.network)
         task.criteria.load_state_dict(replay.contrast)
