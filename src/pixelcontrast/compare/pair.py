@@ -8,9 +8,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
+from pixelcontrast.data.legend import INK, PAPER
 from pixelcontrast.engine.scores import Scores
 
-_PAPER, _INK = (255, 255, 255), (30, 30, 30)
 _LINE, _MARGIN = 26, 8
 
 
@@ -50,11 +50,11 @@ def _read(path: Path) -> Image.Image:
 def _above_each_other(pictures: Mapping[str, Image.Image]) -> Image.Image:
     width = max(picture.width for picture in pictures.values())
     height = sum(picture.height + _LINE for picture in pictures.values())
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     top = 0
     for title, picture in pictures.items():
-        draw.text((_MARGIN, top + 4), title, fill=_INK, font=font)
+        draw.text((_MARGIN, top + 4), title, fill=INK, font=font)
         sheet.paste(picture, (0, top + _LINE))
         top += picture.height + _LINE
     return sheet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import resource
 import statistics
@@ -16,7 +15,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from pixelcontrast.engine.json_lines import read_lines
+from pixelcontrast.engine.json_lines import append_line, read_lines
 
 
 class MeasureSpeed(Callback):
@@ -38,8 +37,7 @@ class MeasureSpeed(Callback):
         rate = (step - self._marked_step) * self.images_per_step / max(now - self._marked_at, 1e-9)
         self._marked_at, self._marked_step = now, step
         line = {"step": step - 1, "images_per_second": round(rate, 3), "peak_bytes": peak_bytes(task.device)}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.path, line)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -55,17 +54,6 @@ class Decoder(nn.Module):
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> HeadOutput:
         """Return the logits of a backbone's maps, high resolution first."""
         raise NotImplementedError
-
-
-class HeadOptions(Protocol):
-    """What the options of a head have in common: a name for recipes, and the module they build."""
-
-    @property
-    def name(self) -> str:
-        """The word that chooses this head in a recipe."""
-
-    def build(self, shapes: MapShapes, num_classes: int) -> Decoder:
-        """Build the decoder for a backbone that gives such maps."""
 
 
 def check_dropout(dropout: float) -> None:
