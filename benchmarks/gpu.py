@@ -28,7 +28,7 @@ from measure import measure, write
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from contrast import CLASSES, RESULTS, bare_products, fill
+from contrast import CLASSES, RESULTS, backward_of, bare_products, fill
 from pixelcontrast.contrast import MemoryOptions, PixelContrast
 from pixelcontrast.losses import CrossEntropy
 from pixelcontrast.nn.options import ModelOptions
@@ -123,21 +123,12 @@ def step(sizes: Sizes) -> dict[str, Any]:
     with torch.no_grad():
         output = network(batch.image)
     features = output.features.to(torch.bfloat16).requires_grad_()
+    mixed = torch.autocast(sizes.device, dtype=torch.bfloat16)  # as within a step
     for mining, contrast in sampled.items():
-        functions[f"contrast alone, {mining}, sampled"] = alone(contrast, features, batch, output.logits)
+        functions[f"contrast alone, {mining}, sampled"] = backward_of(
+            mixed(contrast.forward), features, batch.labels, output.logits
+        )
     return ratios(measure(functions, sizes.repetitions), to="cross entropy")
-
-
-def alone(contrast: PixelContrast, features: Tensor, batch: Batch, logits: Tensor) -> Callable[[], object]:
-    """Contrast forward and backward, under autocast as within a step."""
-
-    def run() -> None:
-        with torch.autocast(features.device.type, dtype=torch.bfloat16):
-            loss = contrast(features, batch.labels, logits)
-        loss.backward()
-        features.grad = None
-
-    return run
 
 
 def waits(sizes: Sizes) -> dict[str, Any]:

@@ -10,7 +10,8 @@
 # w18, w48, r50, r101, ocr               CamVid at full size: cross entropy against contrast, SEEDS seeds, JOBS runs at a
 #                                        time, STEPS steps (CHECKPOINT: steps between checkpoints)
 #
-# Results: $OUTPUT/*.json (benchmarks/results by itself; PIXELCONTRAST_COMMIT where there is no git), and runs/gpu/MODEL/compare.{json,md} (for docs/results, once all runs are done).
+# Results: $OUTPUT/*.json (by default benchmarks/results), and runs/gpu/MODEL/compare.{json,md} (for docs/results, once
+# all runs are done). Where there is no git, PIXELCONTRAST_COMMIT says of which commit the source is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-.venv/bin/python}"
