@@ -67,6 +67,10 @@ class WarnOfCollapse(Callback):
         self._looks = {"embeddings": 0, "memory": 0}  # in a row at which it was collapsed
         self._step = 0
 
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """The step that a run goes on from has ended."""
+        self._step = trainer.global_step
+
     def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
         """Look every so often, for looking waits for the device."""
         step, contrast = trainer.global_step, task.contrast
