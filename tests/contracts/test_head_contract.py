@@ -91,7 +91,7 @@ def test_it_overfits_two_images(options: ModelOptions) -> None:
     overfit(Segmentor(options, NUM_CLASSES))
 
 
-def overfit(segmentor: Segmentor) -> None:
+def overfit(segmentor: Segmentor, *, steps: int = 20) -> None:
     image = torch.randn(2, 3, 64, 64)
     labels = torch.zeros(2, 64, 64, dtype=torch.int64)
     labels[0, :, 32:], labels[1, 32:] = 1, 2
@@ -100,15 +100,12 @@ def overfit(segmentor: Segmentor) -> None:
     def loss(output: SegmentationOutput) -> torch.Tensor:
         return F.cross_entropy(resize_logits(output.logits, (64, 64)), labels)
 
-    first = now = loss(segmentor(image))
-    for _ in range(60):  # most need 20
-        if now < 0.5 * first:
-            break
+    first = loss(segmentor(image)).item()
+    for _ in range(steps):
         optimizer.zero_grad()
-        now.backward(retain_graph=now is first)
+        loss(segmentor(image)).backward()
         optimizer.step()
-        now = loss(segmentor(image))
-    assert now < 0.5 * first
+    assert loss(segmentor(image)).item() < 0.5 * first
 
 
 def test_channels_last_gives_the_same_logits(segmentor: Segmentor) -> None:
@@ -168,7 +165,7 @@ def test_each_family_learns_with_each_head_and_comes_back_from_its_weights(backb
     options = ModelOptions(backbone=backbone, head=head(), auxiliary=True)
     segmentor = Segmentor(options, NUM_CLASSES)
     assert segmentor(torch.randn(1, 3, 64, 64)).logits.isfinite().all()
-    overfit(segmentor)
+    overfit(segmentor, steps=60 if backbone.startswith("swin") else 20)  # without convolutions it learns later
     other = Segmentor(options, NUM_CLASSES)
     other.load_state_dict(segmentor.state_dict())
     image = torch.randn(1, 3, 45, 70)
