@@ -110,3 +110,9 @@ def test_onnx_of_each_convolutional_family(tmp_path: Path, backbone: str) -> Non
     pytest.importorskip("onnxscript")
     segmentor = Segmentor(ModelOptions(backbone=backbone), 3)
     assert export_model(segmentor, tmp_path / "model.onnx", format="onnx").difference < 1e-4
+
+
+@pytest.mark.compiled
+def test_a_backbone_of_permuted_maps_is_exported_for_any_size(tmp_path: Path) -> None:
+    segmentor = Segmentor(ModelOptions(backbone="test_convnext", head=FCN()), num_classes=3)
+    assert export_model(segmentor, tmp_path / "model.pt2", format="torch_export").difference < 1e-4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,10 +103,27 @@ def trace(deployed: Deployed) -> torch.export.ExportedProgram:
     shapes: Any = ({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH), 2: height, 3: width},)
     example = torch.zeros(2, deployed.segmentor.in_channels, 2 * least + 1, 3 * least + 2)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _maps_in_plain_order(deployed.segmentor.backbone):
             return torch.export.export(deployed, (example,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # the tracer passes on whatever the traced code raises
         raise _untraceable(deployed.segmentor, str(error).strip().splitlines()[0]) from error
+
+
+@contextmanager
+def _maps_in_plain_order(backbone: nn.Module) -> Iterator[None]:
+    """Copy maps that are views in another memory order, as ConvNeXt's are.
+
+    An operator that asks for the order would bind the graph to the widths at which the answer is the same.
+    """
+
+    def copied(_module: nn.Module, _images: Any, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(each.contiguous() for each in maps)
+
+    handle = backbone.register_forward_hook(copied)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _check_traceable(segmentor: Segmentor) -> None:
