@@ -150,6 +150,8 @@ def predict(
     from pixelcontrast.engine.runs import predict_with_network
     from pixelcontrast.recipe.root import parse
 
+    if recipe is not None and source.is_dir():
+        raise RunError(f"--recipe is that of a file of weights; the folder {source} holds its own, so leave it out")
     kinds = choose_outputs([word.strip() for word in ",".join(write).split(",") if word.strip()])
     changes = protocol_overrides(scales, window, overlap, flip=flip, multi_scale=multi_scale)
     protocol = parse(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelcontrast.cli.running import DataOverrides, Run, recipe_of_run
+from pixelcontrast.errors import RunError
 
 
 def embed(
@@ -28,8 +29,9 @@ def embed(
         typer.Option(min=1, max=50_000, help="Pixels of all classes together. By default 1500; 10000 for an index."),
     ] = None,
     regions: Annotated[
-        int, typer.Option(min=1, max=50_000, help="Regions of all classes together, for an index.")
-    ] = 10_000,
+        int | None,
+        typer.Option(min=1, max=50_000, help="Regions of all classes together, for an index. By default 10000."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice: runs embedded under one seed show the same pixels.")] = 0,
     overrides: DataOverrides = None,
 ) -> None:
@@ -43,13 +45,15 @@ def embed(
     from pixelcontrast.engine.embedding_splits import embed_split, index_split
     from pixelcontrast.engine.run_folder import RunFolder
 
+    if regions is not None and not index:
+        raise RunError("--regions are those of an index; add --index, or leave --regions out")
     recipe = recipe_of_run(run, overrides)
     console = Console()
     written: Arrays
     if index:
         path = output or RunFolder(run).index
         written = found = index_split(
-            run, recipe, split or "train", pixels=pixels or 10_000, regions=regions, seed=seed, console=console
+            run, recipe, split or "train", pixels=pixels or 10_000, regions=regions or 10_000, seed=seed, console=console
         )
         what = f"{len(found.pixel_label)} pixels and {len(found.region_label)} regions"
     else:
