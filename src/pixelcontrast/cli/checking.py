@@ -48,6 +48,7 @@ def check(
 
     from pixelcontrast.data.check import contact_sheet
     from pixelcontrast.data.check.report import as_json
+    from pixelcontrast.engine.pictures import save_picture
     from pixelcontrast.engine.provenance import core_count
     from pixelcontrast.recipe.root import load_data
 
@@ -56,10 +57,9 @@ def check(
     result = _checked(options, workers or core_count(), console)
     _show(result, console)
     folder = output or Path("runs") / "check" / recipe_title(data)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "check.json", json.dumps(as_json(result), indent=1) + "\n")
     datasets = {facts.split: options.find(facts.split).dataset for facts in result.splits}
-    contact_sheet(result.splits, datasets).save(folder / "sheet.png")
+    save_picture(folder / "sheet.png", contact_sheet(result.splits, datasets))
     errors, warnings = result.number_of("error"), result.number_of("warning")
     console.print(f"{errors} errors, {warnings} warnings; {folder / 'check.json'}, {folder / 'sheet.png'}")
     if errors or (strict and warnings):

@@ -53,7 +53,13 @@ def embed(
     if index:
         path = output or RunFolder(run).index
         written = found = index_split(
-            run, recipe, split or "train", pixels=pixels or 10_000, regions=regions or 10_000, seed=seed, console=console
+            run,
+            recipe,
+            split or "train",
+            pixels=pixels or 10_000,
+            regions=regions or 10_000,
+            seed=seed,
+            console=console,
         )
         what = f"{len(found.pixel_label)} pixels and {len(found.region_label)} regions"
     else:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from pixelcontrast.files import write_text
+
 
 class Part(StrEnum):
     """What can be listed."""
@@ -49,8 +51,7 @@ def schema(
     if output is None:
         typer.echo(text, nl=False)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text)
+        write_text(output, text)
 
 
 def _recipes() -> list[tuple[str, str]]:

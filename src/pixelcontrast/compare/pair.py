@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
 from pixelcontrast.data.legend import INK, PAPER
+from pixelcontrast.engine.pictures import save_picture
 from pixelcontrast.engine.scores import Scores
 
 _LINE, _MARGIN = 26, 8
@@ -36,8 +37,7 @@ def tall_pictures(folders: Mapping[str, Path], output: Path) -> tuple[Path, ...]
     written = []
     for name in sorted(set.intersection(*held)):
         path = output / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _above_each_other({title: _read(folder / name) for title, folder in folders.items()}).save(path)
+        save_picture(path, _above_each_other({title: _read(folder / name) for title, folder in folders.items()}))
         written.append(path)
     return tuple(written)
 

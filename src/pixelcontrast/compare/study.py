@@ -63,8 +63,7 @@ def compare(
     _require_own_runs(jobs, recipes)
     equal = require_equal_starts({arm.name: recipes[arm.name, first_seed] for arm in arms})
     for job in jobs:
-        job.recipe.parent.mkdir(parents=True, exist_ok=True)
-        job.recipe.write_text(dump(recipes[job.arm, job.seed]))
+        write_text(job.recipe, dump(recipes[job.arm, job.seed]))
     hours = _known_hours(output / "compare.json")
     failures = 0
 

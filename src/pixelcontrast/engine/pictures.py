@@ -17,6 +17,7 @@ from torch import Tensor
 from pixelcontrast.data.labels import LabelSpace
 from pixelcontrast.data.legend import INK, LINE, MARGIN, PAPER, font, legend
 from pixelcontrast.data.transforms import visible
+from pixelcontrast.files import written_whole
 
 VOID = (0, 0, 0)
 # Right is a calm grey and wrong a strong orange: told apart by lightness too, so safe for colour-blind readers.
@@ -86,9 +87,13 @@ def _sheet(panels: dict[str, Image.Image], entries: Sequence[tuple[str, tuple[in
 
 
 def save_picture(path: Path, picture: Image.Image) -> None:
-    """Write a picture as PNG, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    """Write a picture as PNG, whole, making its folder.
+
+    Raises:
+        RunError: If the disk has no room.
+    """
+    with written_whole(path) as partial:
+        picture.save(partial, "PNG")
 
 
 def as_pixels(
