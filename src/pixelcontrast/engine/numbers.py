@@ -23,8 +23,9 @@ from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.incidents import append_incident
 from pixelcontrast.engine.logging import append_metrics
 from pixelcontrast.engine.module import SegmentationTask
+from pixelcontrast.engine.random_state import set_torch_state, torch_state
 from pixelcontrast.engine.replay import Replay, save_replay
-from pixelcontrast.engine.rollback import StepStart, generator_states, set_generators
+from pixelcontrast.engine.rollback import StepStart
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.sharding import whole
 from pixelcontrast.errors import RunError
@@ -116,12 +117,12 @@ class WatchNumbers(Callback):
     ) -> tuple[Diagnosis, ...]:
         """Run the step again from its start, looking at everything, and leave the state as at the start."""
         assert self._start is not None
-        now = generator_states()
-        set_generators(self._start.generators)
+        now = torch_state()
+        set_torch_state(self._start.generators)
         names = task.segmentor.class_names
         found = diagnose(task, self._batches, step=step, class_names=names, precision=precision, scale=scale)
         self._start.restore(task, _memories(task))
-        set_generators(now)
+        set_torch_state(now)
         return found
 
     def _save(self, replay: Replay, trainer: L.Trainer) -> str:

@@ -25,7 +25,7 @@ class Replay:
     Attributes:
         step: Its number, from 0.
         batches: Image, labels and names of each batch of this rank.
-        generators: State of torch's generators at the step's start.
+        generators: State of torch's generators at the step's start, as `torch_state` gives it.
         network: Weights and batch statistics of the segmentor at the step's start.
         contrast: State of the criteria by their number, memories included; empty without contrast.
         class_names: By class id.
@@ -106,7 +106,7 @@ def _check(replay: Replay) -> None:
     tensors = [replay.generators.values(), replay.network.values(), replay.contrast.values()]
     if not all(isinstance(value, Tensor) for values in tensors for value in values):
         raise TypeError("something else than tensors where tensors are expected")
-    if "cpu" not in replay.generators or not replay.batches or replay.precision not in ("32", "bf16", "fp16"):
+    if "torch" not in replay.generators or not replay.batches or replay.precision not in ("32", "bf16", "fp16"):
         raise ValueError("a part of it is missing")
     count = len(replay.class_names)
     for batch in replay.images():

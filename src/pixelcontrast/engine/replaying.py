@@ -11,8 +11,8 @@ from pixelcontrast.data import LabelSpace
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.precision import autocast
+from pixelcontrast.engine.random_state import set_torch_state
 from pixelcontrast.engine.replay import Replay, load_replay
-from pixelcontrast.engine.rollback import set_generators
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.training import assemble
@@ -48,7 +48,7 @@ def replay_step(recipe: RunOptions, file: Path, *, device: torch.device) -> tupl
     replay = load_replay(file)
     task = _task_of(recipe, replay, source=file).to(device).train()
     batches = [task.transfer_batch_to_device(batch, device, 0) for batch in replay.images()]
-    set_generators(replay.generators)
+    set_torch_state(replay.generators)
     found = diagnose(
         task,
         batches,

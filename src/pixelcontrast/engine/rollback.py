@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pixelcontrast.contrast import MemoryBank
 from pixelcontrast.contrast.undo import MemoryMark, mark, take_back
+from pixelcontrast.engine.random_state import torch_state
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class StepStart:
     Attributes:
         buffers: Of all modules.
         memories: What the step can overwrite of each memory.
-        generators: State of torch's generators, as `generator_states` gives it.
+        generators: State of torch's generators, as `torch_state` gives it.
     """
 
     buffers: tuple[Tensor, ...]
@@ -33,29 +33,27 @@ class StepStart:
     @classmethod
     def of(cls, task: nn.Module, memories: Sequence[MemoryBank], *, images: int, batches: int) -> StepStart:
         """Keep the state before a step of so many batches of so many images on this rank."""
-        buffers = tuple(buffer.clone() for buffer in task.buffers())
+        now = tuple(task.buffers())
+        buffers = tuple(torch.empty_like(buffer) for buffer in now)
+        _copy(now, into=buffers)
         marks = tuple(mark(memory, images=images, calls=batches) for memory in memories)
-        return cls(buffers, marks, generator_states())
+        return cls(buffers, marks, torch_state())
 
     @torch.no_grad()
     def restore(self, task: nn.Module, memories: Sequence[MemoryBank]) -> None:
         """Bring statistics, counters and memories back; the generators stay where they are."""
-        for buffer, kept in zip(task.buffers(), self.buffers, strict=True):
-            buffer.copy_(kept)
+        _copy(self.buffers, into=tuple(task.buffers()))
         for memory, kept_rows in zip(memories, self.memories, strict=True):
             take_back(memory, kept_rows)
 
 
-def generator_states() -> dict[str, Tensor]:
-    """State of the generators that training draws from."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def set_generators(states: dict[str, Any]) -> None:
-    """Go on from the state that `generator_states` gave, as far as this machine has the devices."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+@torch.no_grad()
+def _copy(values: Sequence[Tensor], *, into: Sequence[Tensor]) -> None:
+    """Copy tensors, all of one kind in a few launches: HRNet-W48 has 918 buffers."""
+    kinds: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = {}
+    for value, place in zip(values, into, strict=True):
+        places, of_kind = kinds.setdefault((value.dtype, value.device), ([], []))
+        places.append(place)
+        of_kind.append(value)
+    for places, of_kind in kinds.values():
+        torch._foreach_copy_(places, of_kind)
