@@ -12,14 +12,19 @@ from torch import Tensor
 from pixelcontrast.types import PixelSet
 
 
+def is_distributed() -> bool:
+    """Whether this process is a rank of a run; a run of one may be, too."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def world_size() -> int:
     """Number of processes of the run, 1 where `torch.distributed` is not in use."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if is_distributed() else 1
 
 
 def rank() -> int:
     """Number of this process, 0 where `torch.distributed` is not in use."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if is_distributed() else 0
 
 
 def gather(rows: Shaped[Tensor, "n *rest"]) -> Shaped[Tensor, "n2 *rest"]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch.distributed.tensor import DTensor
 
+from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.nn.segmentor import Segmentor
 
 
-class AverageWeights(Callback):
+class AverageWeights(AfterStep):
     """Keeps an average of the segmentor's weights and batch statistics, and updates it after every optimiser step.
 
     average <- d average + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)), so that the first weights are
@@ -30,19 +30,15 @@ class AverageWeights(Callback):
     def __init__(self, segmentor: Segmentor, *, decay: float) -> None:
         self.decay, self._trained = decay, segmentor
         self.network = deepcopy(segmentor).requires_grad_(False).eval()
-        self._step = 0
 
     def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         """Go to the device of the network that is trained."""
+        super().on_train_start(trainer, task)
         self.network.to(task.device)
-        self._step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
-        """Take the new weights in, if this batch ended a step."""
-        if trainer.global_step == self._step:
-            return
-        self._step = trainer.global_step
-        decay = min(self.decay, (1 + self._step) / (10 + self._step))
+    def after_step(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        """Take the new weights in."""
+        decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
         update_average(self.network, self._trained, decay=decay)
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pixelcontrast.contrast import PixelContrast
 from pixelcontrast.engine.logging import append_metrics, validations
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.errors import Stopped
 
 
@@ -54,7 +55,7 @@ class EvaluateEvery(Callback):
             self.console.print(f"best so far: mIoU {self._done[best]:.2f} at step {best}")
 
 
-class WarnOfCollapse(Callback):
+class WarnOfCollapse(AfterStep):
     """Says once if all embeddings share one direction though their classes differ: contrast then teaches nothing.
 
     It looks at the anchors and at the memory, and speaks where one of them is collapsed twice in a row: a network's
@@ -65,18 +66,10 @@ class WarnOfCollapse(Callback):
         self.console, self.every = console, every
         self._said = False
         self._looks = {"embeddings": 0, "memory": 0}  # in a row at which it was collapsed
-        self._step = 0
 
-    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """The step that a run goes on from has ended."""
-        self._step = trainer.global_step
-
-    def on_train_batch_end(self, trainer: L.Trainer, task: L.LightningModule, *_: Any) -> None:
+    def after_step(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         """Look every so often, for looking waits for the device."""
         step, contrast = trainer.global_step, task.contrast
-        if step == self._step:  # this batch ended no step
-            return
-        self._step = step
         due = step % self.every == 0 and not self._said and trainer.is_global_zero
         if not due or not isinstance(contrast, PixelContrast) or contrast.weight_at(step - 1) == 0:
             return

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import lightning as L
-import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
+from pixelcontrast.contrast.ranks import is_distributed, rank
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.stopping import StopSignals, requeue_job
 from pixelcontrast.errors import RunError, Stopped
@@ -32,9 +32,9 @@ def told_plainly(folder: RunFolder) -> Iterator[None]:
     except Exception as error:
         if is_full(error):
             raise no_room(folder.path) from error
-        if dist.is_available() and dist.is_initialized() and _GONE.search(str(error)):
+        if is_distributed() and _GONE.search(str(error)):
             raise RunError(
-                f"another process of this run has ended or cannot be reached, so that this one (rank {dist.get_rank()})"
+                f"another process of this run has ended or cannot be reached, so that this one (rank {rank()})"
                 " ends too; see what the other said, then start all of them again with --resume"
             ) from error
         raise

@@ -8,15 +8,15 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning as L
 from lightning.pytorch import loggers
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 
 from pixelcontrast.engine.json_lines import append_line, read_lines
 from pixelcontrast.engine.module import SegmentationTask
+from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.errors import RecipeError
 from pixelcontrast.files import write_text
 
@@ -59,7 +59,7 @@ def service_loggers(kind: LoggerKind, run_dir: Path, *, start_step: int = 0) -> 
             return []
 
 
-class KeepMetrics(Callback):
+class KeepMetrics(AfterStep):
     """Appends a line to metrics.jsonl every `every` steps, before anything else happens after a step.
 
     Lightning tells loggers of a step when all callbacks are through; a checkpoint of that step would then be older than
@@ -68,18 +68,11 @@ class KeepMetrics(Callback):
 
     def __init__(self, path: Path, *, every: int) -> None:
         self.path, self.every = path, every
-        self._step = 0
 
-    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """The step that a run goes on from has its line."""
-        self._step = trainer.global_step
-
-    def on_train_batch_end(self, trainer: L.Trainer, task: SegmentationTask, *_: Any) -> None:  # type: ignore[override]
-        """Append the figures of the step, if this batch ended one that is to be logged."""
+    def after_step(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        """Append the figures of the step, if it is one that is to be logged."""
+        assert isinstance(task, SegmentationTask)
         step = trainer.global_step
-        if step == self._step:
-            return
-        self._step = step
         if step % self.every == 0 and trainer.is_global_zero:
             append_metrics(self.path, {name: float(value) for name, value in task.figures.items()}, step=step - 1)
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from pixelcontrast.contrast import MemoryBank
+from pixelcontrast.contrast.ranks import is_distributed
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.incidents import append_incident
 from pixelcontrast.engine.logging import append_metrics
@@ -80,7 +81,7 @@ class WatchNumbers(Callback):
         assert isinstance(task, SegmentationTask)
         task.record({"gradient_norm": norm})
         finite = torch.stack([torch.stack(self._finite).all(), norm.isfinite()]).to(torch.int32)
-        if dist.is_available() and dist.is_initialized():
+        if is_distributed():
             dist.all_reduce(finite, dist.ReduceOp.MIN)  # all ranks do the same
         loss_is_finite, gradient_is_finite = map(bool, finite.tolist())  # the one wait
         scaler = getattr(trainer.precision_plugin, "scaler", None)

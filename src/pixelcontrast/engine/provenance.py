@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
+from pixelcontrast.contrast.ranks import world_size
 from pixelcontrast.engine.json_lines import read_lines
 
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow")
@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit(),
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
-        "ranks": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
+        "ranks": world_size(),
         "python": platform.python_version(),
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pixelcontrast.contrast.ranks import is_distributed, rank, world_size
+
 T = TypeVar("T")
 
 
@@ -41,12 +43,12 @@ def joined_ranks() -> Iterator[torch.device]:
 
 def rank_and_count() -> tuple[int, int]:
     """This process's number, and how many there are."""
-    return (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
+    return rank(), world_size()
 
 
 def gathered(own: Sequence[T]) -> list[T]:
     """Entries of all ranks, those of rank 0 first."""
-    if not _several():
+    if not is_distributed():
         return list(own)
     of_ranks: list[Sequence[T]] = [()] * dist.get_world_size()
     dist.all_gather_object(of_ranks, own)
@@ -55,14 +57,14 @@ def gathered(own: Sequence[T]) -> list[T]:
 
 def sum_over_ranks(counts: Tensor) -> None:
     """Add up a tensor over all ranks, in place."""
-    if _several():
+    if is_distributed():
         dist.all_reduce(counts)
 
 
 @torch.no_grad()
 def share_buffers(module: nn.Module) -> None:
     """Give every rank the buffers of the first: batch statistics, which each rank keeps of its own images."""
-    if not _several():
+    if not is_distributed():
         return
     buffers = dict(module.named_buffers())
     # As an object: after a training on GPUs, the network may lie where the ranks' backend cannot send tensors from.
@@ -70,7 +72,3 @@ def share_buffers(module: nn.Module) -> None:
     dist.broadcast_object_list(box, src=0)
     for name, value in (box[0] or {}).items():
         buffers[name].copy_(value)
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized()

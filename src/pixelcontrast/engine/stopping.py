@@ -13,10 +13,11 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
+from pixelcontrast.contrast.ranks import is_distributed
 from pixelcontrast.engine.checkpoints import KeepCheckpoints
+from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.errors import Stopped
 
 
@@ -58,7 +59,7 @@ class StopSignals:
 
     def agreed(self) -> signal.Signals | None:
         """The signal that came to any rank, the same for all of them; every rank must ask."""
-        if not (dist.is_available() and dist.is_initialized()):
+        if not is_distributed():
             return self.received
         if self._group is None:  # exchanges what lies on the CPU, so that no step waits for a GPU's queue
             self._group = dist.new_group(backend="gloo")
@@ -85,29 +86,25 @@ class StopSignals:
             signal.default_int_handler(number, frame)
 
 
-class StopAtStep(Callback):
+class StopAtStep(AfterStep):
     """Ends the training after the step in which a signal came to any rank, with a checkpoint of that step."""
 
     def __init__(self, signals: StopSignals, checkpoints: KeepCheckpoints) -> None:
         self.signals, self.checkpoints = signals, checkpoints
-        self._step = 0
 
-    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
         """Take the signals over from Lightning, which by now has put its own handler of SIGTERM before ours.
 
         Lightning's speaks to the other ranks from within the handler, in the midst of whatever they exchange, and stops
         between the batches of one step.
         """
+        super().on_train_start(trainer, task)
         self.signals.install()
-        self._step = trainer.global_step
         trainer.should_stop = self.signals.agreed() is not None
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Stop if this batch ended a step and any rank was told to."""
-        if trainer.global_step == self._step:
-            return
-        self._step = trainer.global_step
-        if self._step < trainer.max_steps and self.signals.agreed() is not None:
+    def after_step(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        """Stop if any rank was told to."""
+        if trainer.global_step < trainer.max_steps and self.signals.agreed() is not None:
             self.checkpoints.save(trainer)
             trainer.should_stop = True
 
