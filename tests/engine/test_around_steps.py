@@ -34,7 +34,7 @@ def test_a_collapse_is_looked_for_once_a_step(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(PixelContrast, "has_collapsed", lambda _: True)
     monkeypatch.setattr(PixelContrast, "memory_has_collapsed", lambda _: False)
     task = Mock(spec=L.LightningModule, contrast=PixelContrast(4, 3))
-    warn.on_train_start(Mock(spec=L.Trainer, global_step=0))
+    warn.on_train_start(Mock(spec=L.Trainer, global_step=0), task)
     for step, said in ((9, False), (10, False), (10, False), (11, False), (20, True)):
         warn.on_train_batch_end(Mock(spec=L.Trainer, global_step=step, is_global_zero=True), task)
         assert ("collapse" in printed.getvalue()) is said
@@ -45,8 +45,9 @@ def test_a_resumed_run_does_not_look_at_the_step_it_goes_on_from(monkeypatch: py
     monkeypatch.setattr(PixelContrast, "has_collapsed", lambda _: looks.append(1))
     warn = WarnOfCollapse(Console(file=io.StringIO()), every=10)
     trainer = Mock(spec=L.Trainer, global_step=10, is_global_zero=True)
-    warn.on_train_start(trainer)
-    warn.on_train_batch_end(trainer, Mock(spec=L.LightningModule, contrast=PixelContrast(4, 3)))
+    task = Mock(spec=L.LightningModule, contrast=PixelContrast(4, 3))
+    warn.on_train_start(trainer, task)
+    warn.on_train_batch_end(trainer, task)
     assert looks == []
 
 
