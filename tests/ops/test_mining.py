@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixelcontrast.ops import contrast_key_sets, mine_keys, mined, mining, pixel_contrast_loss
 from pixelcontrast.ops.cpu_selection import top
-from pixelcontrast.ops.selection import Mined, Rule, mine_anywhere
+from pixelcontrast.ops.selection import Mined, Rule, _hardest, mine_anywhere
 from pixelcontrast.types import PixelSet
 from reference.mining import pools_by_loops
 
@@ -70,6 +70,31 @@ def test_the_cpu_chooses_what_any_device_chooses(rule: str, monkeypatch: pytest.
     plain = mine_keys(*arguments, **options)
     assert torch.equal(fast[0], plain[0])
     assert torch.equal(fast[1], plain[1])
+
+
+@pytest.mark.parametrize("rule", MININGS)
+@pytest.mark.parametrize("m", [0, 1, 7, 30])
+def test_the_cpu_chooses_what_any_device_chooses_of_few_keys(
+    rule: str, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer than the limits, and pools smaller still."""
+    anchors, keys = torch.randint(-2, 3, (5, 3)).float(), torch.randint(-2, 3, (m, 3)).float()
+    arguments = (anchors, torch.tensor([0, 1, 2, -1, 0]), keys, torch.randint(-1, 3, (m,)))
+    options = {"mining": rule, "positives_per_anchor": 4, "negatives_per_anchor": 9, "seed": 3}
+    fast = mine_keys(*arguments, **options)
+    monkeypatch.setattr(mining, "mine_on_cpu", mine_anywhere)
+    plain = mine_keys(*arguments, **options)
+    assert torch.equal(fast[0], plain[0])
+    assert torch.equal(fast[1], plain[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_hardest_come_as_a_stable_sort_has_them(dtype: torch.dtype) -> None:
+    odd = [torch.nan, -torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0, 3e38, -3e38]
+    hardness = torch.tensor(odd, dtype=dtype)[torch.randint(0, len(odd), (20, 300))]
+    expected = hardness.sort(dim=1, descending=True, stable=True).indices
+    assert torch.equal(_hardest(hardness, 300), expected)
+    assert torch.equal(_hardest(hardness, 70), expected[:, :70])
 
 
 @given(st.integers(0, 2**31), st.integers(0, 60), st.integers(0, 70))

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixelcontrast.ops.hashing import hash_rows
@@ -138,8 +139,8 @@ def mine_anywhere(
     n, m = anchors.shape[0], labels.shape[0]
     scores = Scores.make(seed, n, m)
     columns = torch.arange(m, device=labels.device)
-    # sorting takes several times the memory of what it sorts
-    step = max(1, rule.anchors_at_once(m, anchors.element_size()) // 8)
+    # selecting takes several times the memory of what it selects from
+    step = max(1, rule.anchors_at_once(m, anchors.element_size()) // 4)
     for start in range(0, n, step):
         rows = slice(start, start + step)
         present = (anchor_labels[rows] >= 0)[:, None] & (labels >= 0)
@@ -166,17 +167,36 @@ def _products(anchors: Tensor, keys: Tensor) -> Tensor:
 def _pick(hardness: Tensor, valid: Tensor, of_keys: Tensor, of_anchors: Tensor, rule: Rule, limit: int) -> Tensor:
     """Rows of the keys that the rule chooses for each anchor, ascending, then -1; [a min(limit, m)]."""
     m = valid.shape[1]
+    width = min(limit, m)
     count = valid.sum(dim=1, keepdim=True)
     if rule.mining == "random":
         rows = torch.arange(m, device=valid.device).expand(valid.shape)
         candidate = valid
     else:
-        rows = hardness.masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True).indices
-        candidate = torch.arange(m, device=valid.device) < rule.pool(count)
+        most = width if rule.mining == "hardest" else rule.pool(m)
+        rows = _hardest(hardness.masked_fill(~valid, -torch.inf), most)
+        candidate = torch.arange(most, device=valid.device) < rule.pool(count)
     if rule.mining == "hardest":
-        chosen, found = rows[:, :limit], candidate[:, :limit]
+        chosen, found = rows, candidate
     else:
-        best = score(of_keys[rows], of_anchors).where(candidate, _LEAST).topk(min(limit, m), dim=1)
-        chosen, found = rows.gather(1, best.indices), candidate.gather(1, best.indices)
+        scores = score(of_keys[rows], of_anchors).where(candidate, _LEAST)
+        best = scores.topk(min(width, rows.shape[1]), dim=1).indices
+        chosen, found = rows.gather(1, best), candidate.gather(1, best)
     ascending = chosen.where(found, m).sort(dim=1).values
-    return ascending.where(ascending < m, -1)
+    return F.pad(ascending.where(ascending < m, -1), (0, width - ascending.shape[1]), value=-1)
+
+
+def _hardest(hardness: Tensor, most: int) -> Tensor:
+    """Columns of the `most` greatest of each row, [a most], as a stable sort orders them: NaN first, then the greatest.
+
+    A float32 and its column are one int64, so that no two are equal and what is not among the greatest is not sorted.
+    """
+    if hardness.dtype != torch.float32:
+        return hardness.sort(dim=1, descending=True, stable=True).indices[:, :most]
+    # of zeros and of NaN there are several, which a sort takes for equal
+    bits = (hardness + 0.0).masked_fill_(hardness.isnan(), torch.nan).view(torch.int32)
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # as whole numbers, negative floats ascend the wrong way
+    order = bits.long()
+    order <<= 32
+    order -= torch.arange(hardness.shape[1], device=hardness.device)
+    return order.topk(most, dim=1).indices
