@@ -1,6 +1,7 @@
 """What each of two ranks does in `test_attach_ranks`; a module of its own, so that a fresh process can import it."""
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -41,6 +42,7 @@ def train(rank: int) -> dict[str, Tensor]:
 def main(rank: int, folder: str) -> None:
     os.environ |= {"OMP_NUM_THREADS": "1"}
     torch.set_num_threads(1)
+    warnings.simplefilter("error")  # as the suite has it; a new process does not
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     try:
         torch.save(train(rank), Path(folder) / f"rank{rank}.pt")

@@ -1,6 +1,7 @@
 """What each of two ranks does in `test_evaluation_ranks`; a module of its own, for a fresh process to import."""
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ def evaluate(root: Path, folder: Path) -> Scores:
 def work(rank: int, root: str, folder: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    warnings.simplefilter("error")  # as the suite has it; a new process does not
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     evaluate(Path(root), Path(folder) / "two").save(Path(folder) / f"rank{rank}.json")
     dist.barrier()

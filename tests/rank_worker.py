@@ -1,6 +1,7 @@
 """What each of two ranks does in `test_contrast_ranks`; a module of its own, so that a fresh process can import it."""
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -86,6 +87,7 @@ def train(rank: int, gather_ranks: bool | None) -> dict[str, Tensor]:
 def work(rank: int, folder: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    warnings.simplefilter("error")  # as the suite has it; a new process does not
     store = f"file://{folder}/rendezvous"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     results = {

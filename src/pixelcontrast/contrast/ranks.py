@@ -11,6 +11,9 @@ from torch import Tensor
 
 from pixelcontrast.types import PixelSet
 
+# torch 2.14 renamed it, and warns at the old name
+_all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
+
 
 def is_distributed() -> bool:
     """Whether this process is a rank of a run; a run of one may be, too."""
@@ -31,7 +34,7 @@ def gather(rows: Shaped[Tensor, "n *rest"]) -> Shaped[Tensor, "n2 *rest"]:
     """Concatenate the equally shaped tensors of all ranks in the order of their numbers; no gradient flows."""
     rows = rows.contiguous()
     everyone = rows.new_empty(world_size() * rows.shape[0], *rows.shape[1:])
-    dist.all_gather_into_tensor(everyone, rows)
+    _all_gather(everyone, rows)
     return everyone
 
 
