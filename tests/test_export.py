@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
+from pixelcontrast import export
 from pixelcontrast.contrast import PixelContrast
 from pixelcontrast.errors import RunError
 from pixelcontrast.export import Deployed, export_model, trace
@@ -116,3 +117,19 @@ def test_onnx_of_each_convolutional_family(tmp_path: Path, backbone: str) -> Non
 def test_a_backbone_of_permuted_maps_is_exported_for_any_size(tmp_path: Path) -> None:
     segmentor = Segmentor(ModelOptions(backbone="test_convnext", head=FCN()), num_classes=3)
     assert export_model(segmentor, tmp_path / "model.pt2", format="torch_export").difference < 1e-4
+
+
+@pytest.mark.compiled
+def test_a_program_that_computes_something_else_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.pt2"
+    path.write_text("old")
+    write = export._write_program
+
+    def half(*arguments: object) -> torch.nn.Module:
+        program = write(*arguments)
+        return lambda image: program(image) * 0.5
+
+    monkeypatch.setattr(export, "_write_program", half)
+    with pytest.raises(RunError, match="what was written differs from the network by"):
+        export_model(small(FCN()), path, format="torch_export")
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pixelcontrast.errors import RunError
+from pixelcontrast.files import written_whole
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.resize import resize_logits
 
@@ -85,9 +86,9 @@ def export_model(
         raise RunError(f"expected a file that ends in {SUFFIXES[format]} for {format}, got {path}")
     deployed = Deployed(segmentor.cpu(), argmax=argmax)
     program = trace(deployed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run = _write_onnx(program, path, argmax=argmax) if format == "onnx" else _write_program(program, path)
-    difference = _difference(deployed, run)
+    with written_whole(path) as partial:  # what computes something else is not left behind
+        run = _write_onnx(program, partial, argmax=argmax) if format == "onnx" else _write_program(program, partial)
+        difference = _difference(deployed, run)
     return ExportReport(path, path.stat().st_size, difference, _smallest_side(segmentor))
 
 
@@ -157,10 +158,12 @@ def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> Expor
 
 
 def _write_program(program: torch.export.ExportedProgram, path: Path) -> nn.Module:
-    torch.export.save(program, path)
+    with path.open("wb") as file:
+        torch.export.save(program, file)
     with warnings.catch_warnings():  # torch 2.11 says so of the bytes that it has just read itself
         warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
-        return torch.export.load(path).module()
+        with path.open("rb") as file:
+            return torch.export.load(file).module()
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, *, argmax: bool) -> OnnxModule:

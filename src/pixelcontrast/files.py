@@ -38,11 +38,12 @@ def is_folder(path: Path) -> bool:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Give a path to write a file at, which then takes the place of `path` in one step.
 
     A process that is killed, a machine that loses power or a disk that is full leave the file that was there before, or
-    none. What is left of a killed writer is called `NAME.partial`, and the next one overwrites it.
+    none. What is left of a killed writer is called `NAME.partial`, and the next one overwrites it. Without `flush`,
+    which takes as long as a small picture itself, a machine that loses power may leave half a file.
 
     Raises:
         RunError: If the disk has no room; nothing is left behind.
@@ -51,9 +52,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + PARTIAL)
     try:
         yield partial
-        _flush(partial)
+        if flush:
+            _flush(partial)
         partial.replace(path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if is_full(error):

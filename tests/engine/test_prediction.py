@@ -1,5 +1,6 @@
 """Predictions of files: names, sizes, kinds of output, and what cannot be read."""
 
+import errno
 import sys
 from pathlib import Path
 
@@ -75,6 +76,20 @@ def test_names_and_sizes_are_kept_and_what_cannot_be_read_is_listed(segmentor: S
     for kind, mode in (("labels", "L"), ("colour", "RGB"), ("overlay", "RGB")):
         with Image.open(tmp_path / "out" / kind / "deep" / "b.c.png") as picture:
             assert (picture.size, picture.mode) == ((47, 33), mode)
+
+
+def test_a_picture_that_could_not_be_finished_is_not_there(
+    segmentor: Segmentor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(_: Image.Image, file: Path, *_form: str) -> None:
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    image = draw(tmp_path / "in" / "a.png", 20, 30)
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(RunError, match="no room"):
+        run(segmentor, [image], tmp_path / "out")
+    assert files_below(tmp_path / "out") == {}
 
 
 def test_every_kind_says_the_same(segmentor: Segmentor, tmp_path: Path) -> None:

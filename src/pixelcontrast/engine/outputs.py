@@ -130,7 +130,8 @@ class OutputWriter:
             yield files
 
     def _save(self, kind: Output, name: Path, values: np.ndarray) -> None:
-        Image.fromarray(values).save(self._place(kind, name, ".png"))
+        with written_whole(self._place(kind, name, ".png"), flush=False) as partial:
+            Image.fromarray(values).save(partial, "PNG")
 
     def _place(self, kind: Output, name: Path, suffix: str) -> Path:
         path = self._folder / kind / name.with_name(name.name + suffix)
