@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from dataset_layouts import folder_bands
 from pixelcontrast import Segmentor
 from pixelcontrast.cli.app import app
+from pixelcontrast.engine.kept_step import KeptStep, save_kept_step
 from pixelcontrast.engine.networks import load_network, untrained_network
-from pixelcontrast.engine.replay import Replay, save_replay
-from pixelcontrast.engine.replaying import replay_step
+from pixelcontrast.engine.replay import replay_step
 from pixelcontrast.engine.rollback import StepStart
 from pixelcontrast.engine.training import build_task
 from pixelcontrast.nn.options import ModelOptions
@@ -44,7 +44,7 @@ def test_bands_are_trained_on_and_evaluated(recipe: Recipe, tmp_path: Path) -> N
     task = build_task(recipe)
     batches = list(task.training_data.loader(task.segmentor, num_steps=1))
     start = StepStart.of(task, [], images=2, batches=1)
-    save_replay(Replay.of(task, batches, start, 0, "32", 1.0), tmp_path / "step_00000000.pt")
+    save_kept_step(KeptStep.of(task, batches, start, 0, "32", 1.0), tmp_path / "step_00000000.pt")
     replay, found = replay_step(recipe, tmp_path / "step_00000000.pt", device=torch.device("cpu"))
     assert replay.images()[0].image.shape[1] == 4
     assert len(found) == 1

@@ -12,10 +12,10 @@ from typer.testing import CliRunner, Result
 from pixelcontrast.cli.app import app
 from pixelcontrast.contrast import ExtraMap
 from pixelcontrast.engine.incidents import append_incident
+from pixelcontrast.engine.kept_step import load_kept_step
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.numbers import gradient_norm, verdict
-from pixelcontrast.engine.replay import load_replay
-from pixelcontrast.engine.replaying import kept_step, replay_step
+from pixelcontrast.engine.replay import find_kept_step, replay_step
 from pixelcontrast.errors import RunError
 from pixelcontrast.losses import CrossEntropy
 from pixelcontrast.ops.resize import resize_labels
@@ -110,14 +110,14 @@ def test_a_loss_that_is_not_finite_stops_within_the_step_and_says_where(
     assert said.startswith(f"step {POISONED} is not finite: first in the output of segmentor.backbone.network.conv1")
     assert "loss/cross_entropy nan" in said
     assert "loss/contrast" in said
-    replay = load_replay(kept_step(tmp_path / "run", None))
-    names = replay.batches[0]["names"]
+    kept = load_kept_step(find_kept_step(tmp_path / "run", None))
+    names = kept.batches[0]["names"]
     assert len(names) == 2
     assert f"files: {', '.join(names)}" in said
     assert "optimizer.lr" in said
     state = checkpoint(tmp_path / "run", POISONED)["state_dict"]
-    assert all(torch.equal(state[f"segmentor.{name}"], value) for name, value in replay.network.items())  # type: ignore[index]
-    criterion = {name.removeprefix("0."): value for name, value in replay.contrast.items()}
+    assert all(torch.equal(state[f"segmentor.{name}"], value) for name, value in kept.network.items())  # type: ignore[index]
+    criterion = {name.removeprefix("0."): value for name, value in kept.contrast.items()}
     assert all(torch.equal(state[f"contrast.{name}"], value) for name, value in criterion.items())  # type: ignore[index]
     assert not (tmp_path / "run" / "checkpoints" / "step_00000003.ckpt").exists()
     assert '"kind": "not_finite"' in (tmp_path / "run" / "incidents.jsonl").read_text()
@@ -147,7 +147,7 @@ def test_a_gradient_that_is_not_finite_names_its_class_and_replays_bit_for_bit(
     monkeypatch.setattr(SegmentationTask, "training_step", step)
     assert f"classes: {recipe.data.label_space.names[spoilt[0]]};" in str(stopped.value)
 
-    kept, found = replay_step(recipe, kept_step(tmp_path / "run", None), device=torch.device("cpu"))
+    kept, found = replay_step(recipe, find_kept_step(tmp_path / "run", None), device=torch.device("cpu"))
     assert kept.step == POISONED
     assert len(found) == accumulate
     for diagnosis, logged in zip(found, losses[-accumulate:], strict=True):
@@ -232,7 +232,7 @@ class TestReplayCommand:
     def test_a_run_without_a_kept_step_says_so(self, tmp_path: Path) -> None:
         assert "expected a run folder" in command("replay", tmp_path).stderr
         with pytest.raises(RunError, match="kept no step"):
-            kept_step(tmp_path, None)
+            find_kept_step(tmp_path, None)
 
 
 @pytest.mark.parametrize("content", ["bomb", "other", "torn", "labels"])
@@ -254,11 +254,11 @@ def test_a_hostile_replay_file_is_refused(
         poison_gradients(0)
         with pytest.raises(RunError):
             run(recipe, tmp_path / "run")
-        values = torch.load(kept_step(tmp_path / "run", 0), weights_only=True)
+        values = torch.load(find_kept_step(tmp_path / "run", 0), weights_only=True)
         values["batches"][0]["labels"][0, 0, 0] = 77
         torch.save(values, path)
     with pytest.raises(RunError, match="is no step that a training kept|holds something else or is damaged"):
-        load_replay(path)
+        load_kept_step(path)
     assert not (tmp_path / "exploded").exists()
 
 
@@ -268,7 +268,7 @@ def test_images_of_other_channels_than_the_network_takes_are_refused(
     poison_gradients(0)
     with pytest.raises(RunError):
         run(recipe, tmp_path / "run")
-    path = kept_step(tmp_path / "run", 0)
+    path = find_kept_step(tmp_path / "run", 0)
     values = torch.load(path, weights_only=True)
     values["batches"][0]["image"] = values["batches"][0]["image"].repeat(1, 2, 1, 1)
     torch.save(values, path)

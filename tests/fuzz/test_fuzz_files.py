@@ -20,7 +20,7 @@ from pixelcontrast.data.decoding import read_image, read_labels
 from pixelcontrast.data.tiff import read_tiff
 from pixelcontrast.engine.checkpoints import WholeCheckpointIO
 from pixelcontrast.engine.embedding_files import PixelEmbeddings
-from pixelcontrast.engine.replay import load_replay
+from pixelcontrast.engine.kept_step import load_kept_step
 from pixelcontrast.engine.scoring import read_counts
 from pixelcontrast.errors import UserError
 from pixelcontrast.nn.weights import read_checkpoint, read_weights
@@ -105,7 +105,7 @@ def test_matrices(content: bytes) -> None:
     read(content, "x.mat", read_labels)
 
 
-@pytest.mark.parametrize("reader", [read_checkpoint, WholeCheckpointIO().load_checkpoint, load_replay])
+@pytest.mark.parametrize("reader", [read_checkpoint, WholeCheckpointIO().load_checkpoint, load_kept_step])
 @fuzz
 @given(content=st.sampled_from(CHECKPOINTS).flatmap(damaged) | st.binary(max_size=300))
 def test_checkpoints(reader: Callable[[Path], object], content: bytes) -> None:

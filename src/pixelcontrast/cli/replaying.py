@@ -31,14 +31,14 @@ def replay(
     from rich.console import Console
 
     from pixelcontrast.engine.ranks import best_device
-    from pixelcontrast.engine.replaying import kept_step, replay_step
+    from pixelcontrast.engine.replay import find_kept_step, replay_step
     from pixelcontrast.engine.run_folder import RunFolder
     from pixelcontrast.recipe.root import load
 
     folder = RunFolder(run)
     if not folder.recipe.exists():
         raise RunError(f"{run} has no recipe.yaml; expected a run folder, as `pixelcontrast train` wrote it.")
-    file = kept_step(run, step)
+    file = find_kept_step(run, step)
     kept, found = replay_step(load(str(folder.recipe)), file, device=best_device())
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"step {kept.step}, from {file}: {len(kept.batches)} batch(es) of {len(kept.class_names)} classes")

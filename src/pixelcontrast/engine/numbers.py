@@ -22,10 +22,10 @@ from pixelcontrast.contrast import MemoryBank
 from pixelcontrast.contrast.ranks import is_distributed
 from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
 from pixelcontrast.engine.incidents import append_incident
+from pixelcontrast.engine.kept_step import KeptStep, save_kept_step
 from pixelcontrast.engine.logging import append_metrics
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.random_state import set_torch_state, torch_state
-from pixelcontrast.engine.replay import Replay, save_replay
 from pixelcontrast.engine.rollback import StepStart
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.sharding import whole
@@ -100,8 +100,8 @@ class WatchNumbers(Callback):
         assert isinstance(task, SegmentationTask)
         assert self._start is not None
         self._start.restore(task, _memories(task))
-        replay = Replay.of(task, self._batches, self._start, trainer.global_step, self.precision, scale)
-        saved = self._save(replay, trainer) if self.policy == "stop" or self.skipped == 0 else ""
+        kept = KeptStep.of(task, self._batches, self._start, trainer.global_step, self.precision, scale)
+        saved = self._save(kept, trainer) if self.policy == "stop" or self.skipped == 0 else ""
         text = _text(self._diagnose(task, trainer.precision_plugin.forward_context, scale, trainer.global_step))
         self._in_a_row += 1
         if self.policy == "stop" or self._in_a_row >= _MOST_IN_A_ROW:
@@ -126,10 +126,10 @@ class WatchNumbers(Callback):
         set_torch_state(now)
         return found
 
-    def _save(self, replay: Replay, trainer: L.Trainer) -> str:
+    def _save(self, kept: KeptStep, trainer: L.Trainer) -> str:
         path = self.folder.replay / f"step_{trainer.global_step:08d}{_of_rank(trainer)}.pt"
         try:
-            save_replay(replay, path)
+            save_kept_step(kept, path)
         except (OSError, RunError) as error:
             return f" The step could not be kept for a replay: {error}"
         return f" Kept as {path}: `pixelcontrast replay {self.folder.path}` runs it again"

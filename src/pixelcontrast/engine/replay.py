@@ -1,123 +1,74 @@
-"""A training step kept whole, and run again: what `pixelcontrast replay` does."""
+"""Runs a step that a training kept again, on its own: the data set is not needed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
+import torch
 
-from pixelcontrast.data import IGNORE_INDEX
-from pixelcontrast.engine.checkpoints import WholeCheckpointIO
+from pixelcontrast.data import LabelSpace
+from pixelcontrast.engine.diagnosis import Diagnosis, diagnose
+from pixelcontrast.engine.kept_step import KeptStep, load_kept_step
 from pixelcontrast.engine.module import SegmentationTask
-from pixelcontrast.engine.rollback import StepStart
+from pixelcontrast.engine.precision import autocast
+from pixelcontrast.engine.random_state import set_torch_state
+from pixelcontrast.engine.run_folder import RunFolder
+from pixelcontrast.engine.run_options import RunOptions
+from pixelcontrast.engine.training import assemble
 from pixelcontrast.errors import RunError
-from pixelcontrast.nn.weights import load_plain
-from pixelcontrast.types import Batch
 
 
-@dataclass(frozen=True)
-class Replay:
-    """All that one step depends on beside the recipe: tensors and plain values.
-
-    Attributes:
-        step: Its number, from 0.
-        batches: Image, labels and names of each batch of this rank.
-        generators: State of torch's generators at the step's start, as `torch_state` gives it.
-        network: Weights and batch statistics of the segmentor at the step's start.
-        contrast: State of the criteria by their number, memories included; empty without contrast.
-        class_names: By class id.
-        palette: By class id.
-        precision: As in a recipe.
-        scale: What the loss was multiplied by before the backward pass.
-    """
-
-    step: int
-    batches: list[dict[str, Any]]
-    generators: dict[str, Tensor]
-    network: dict[str, Tensor]
-    contrast: dict[str, Tensor]
-    class_names: list[str]
-    palette: list[list[int]]
-    precision: str
-    scale: float
-
-    @classmethod
-    def of(
-        cls,
-        task: SegmentationTask,
-        batches: Sequence[Batch],
-        start: StepStart,
-        step: int,
-        precision: str,
-        scale: float,
-    ) -> Replay:
-        """The step of a task that stands where the step began."""
-        criteria = task.criteria.state_dict()
-        return cls(
-            step=step,
-            batches=[{"image": b.image.cpu(), "labels": b.labels.cpu(), "names": list(b.names)} for b in batches],
-            generators=start.generators,
-            network={name: value.cpu() for name, value in task.segmentor.state_dict().items()},
-            contrast={name: value.cpu() for name, value in criteria.items()},
-            class_names=list(task.segmentor.class_names),
-            palette=[list(color) for color in task.segmentor.palette],
-            precision=precision,
-            scale=scale,
-        )
-
-    def images(self) -> list[Batch]:
-        """The batches, as training was given them."""
-        return [Batch(batch["image"], batch["labels"], tuple(batch["names"])) for batch in self.batches]
-
-
-def save_replay(replay: Replay, path: Path) -> None:
-    """Write a step, whole or not at all.
+def find_kept_step(run_dir: Path, step: int | None) -> Path:
+    """The file of a kept step: of the one asked for, or of the last.
 
     Raises:
-        OSError, RunError: If it cannot be written.
+        RunError: If the run kept none, or not that one.
     """
-    content = {field.name: getattr(replay, field.name) for field in fields(replay)}
-    WholeCheckpointIO().save_checkpoint(content, path)
+    files = sorted(RunFolder(run_dir).replay.glob("step_*.pt"))
+    if not files:
+        raise RunError(f"{run_dir} kept no step: nothing in it was not finite, or trainer.non_finite was ignore")
+    if step is None:
+        return files[-1]
+    wanted = [file for file in files if file.name.startswith(f"step_{step:08d}")]
+    if not wanted:
+        raise RunError(f"{run_dir} kept no step {step}; it kept {', '.join(file.stem for file in files)}")
+    return wanted[0]
 
 
-def load_replay(path: Path) -> Replay:
-    """Read a step; code inside the file is never run.
+def replay_step(recipe: RunOptions, file: Path, *, device: torch.device) -> tuple[KeptStep, tuple[Diagnosis, ...]]:
+    """Run a kept step again, forward and backward, and look at every number.
+
+    On the CPU, with as many threads as then, it computes what the run computed, bit for bit; batch statistics over
+    several ranks are those of this rank alone, and a compiled network runs as it is written.
 
     Raises:
-        RunError: If there is no such file, or it is none that `save_replay` wrote.
+        RunError: If the file is none that a training kept, or is of another recipe.
     """
-    content = load_plain(path)
+    kept = load_kept_step(file)
+    task = _task_of(recipe, kept, source=file).to(device).train()
+    batches = [task.transfer_batch_to_device(batch, device, 0) for batch in kept.images()]
+    set_torch_state(kept.generators)
+    found = diagnose(
+        task,
+        batches,
+        step=kept.step,
+        class_names=kept.class_names,
+        precision=lambda: autocast(kept.precision, device),
+        scale=kept.scale,
+    )
+    return kept, found
+
+
+def _task_of(recipe: RunOptions, kept: KeptStep, *, source: Path) -> SegmentationTask:
+    space = LabelSpace(tuple(kept.class_names), tuple((r, g, b) for r, g, b in kept.palette))
+    task = assemble(recipe, replace(recipe.model, pretrained=False), space, None)
+    bands = task.segmentor.in_channels
+    if any(batch.image.shape[1] != bands for batch in kept.images()):
+        raise RunError(f"{source} is of another recipe than the one beside it: its images have not {bands} channels")
     try:
-        replay = Replay(**content)
-        _check(replay)
-    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
-        raise RunError(f"{path} is no step that a training kept, or is damaged: {error}") from error
-    return replay
-
-
-def _check(replay: Replay) -> None:
-    """Raise ValueError or TypeError unless the fields are what their annotations say."""
-    for name, kind in _KINDS.items():
-        if not isinstance(getattr(replay, name), kind):
-            raise TypeError(f"{name} is a {type(getattr(replay, name)).__name__}")
-    tensors = [replay.generators.values(), replay.network.values(), replay.contrast.values()]
-    if not all(isinstance(value, Tensor) for values in tensors for value in values):
-        raise TypeError("something else than tensors where tensors are expected")
-    if "torch" not in replay.generators or not replay.batches or replay.precision not in ("32", "bf16", "fp16"):
-        raise ValueError("a part of it is missing")
-    count = len(replay.class_names)
-    for batch in replay.images():
-        image, labels = batch.image, batch.labels
-        if image.ndim != 4 or labels.shape != (image.shape[0], *image.shape[2:]):
-            raise ValueError(f"a batch of shapes {tuple(image.shape)} and {tuple(labels.shape)}")
-        if bool(((labels < 0) | ((labels >= count) & (labels != IGNORE_INDEX))).any()):
-            raise ValueError(f"labels that are none of its {count} classes")
-
-
-_KINDS = {
-    "step": int, "batches": list, "generators": dict, "network": dict, "contrast": dict, "class_names": list,
-    "palette": list, "precision": str, "scale": float,
-}  # fmt: skip
+        task.segmentor.load_state_dict(kept.network)
+        task.criteria.load_state_dict(kept.contrast)
+    except RuntimeError as error:
+        raise RunError(f"{source} is of another recipe than the one beside it: {error}") from error
+    return task
