@@ -1,46 +1,53 @@
 #!/usr/bin/env bash
-# What needs a GPU, in parts of at most 8 minutes. A part that is cut short goes on where it stopped: run it again.
+# What needs a GPU, in parts of at most 8 minutes. A part that is cut short is to be run again: w18 to ocr go on where
+# they stopped; kernel to pinned begin anew, unless their result is there; cost, which keeps its finished rounds, too.
 #
 #   DATA=PATH/TO/camvid bash benchmarks/gpu.sh              # every part, one after the other
 #   DATA=PATH/TO/camvid bash benchmarks/gpu.sh cost w48     # some
-#   bash benchmarks/gpu.sh --small                          # tiny sizes, on the CPU where there is no GPU; shows that it runs
+#   DATA=PATH/TO/camvid bash benchmarks/gpu.sh --small      # tiny sizes, on the CPU where there is no GPU; shows that it runs
 #
 # kernel, step, waits, float16, pinned   see benchmarks/gpu.py
 # cost                                   whole training steps of HRNet-W48 at 512x1024, see benchmarks/training_cost.py
 # w18, w48, r50, r101, ocr               CamVid at full size: cross entropy against contrast, SEEDS seeds, JOBS runs at a
 #                                        time, STEPS steps (CHECKPOINT: steps between checkpoints)
 #
-# Results: $OUTPUT/*.json (by default benchmarks/results), and runs/gpu/MODEL/compare.{json,md} (for docs/results, once
-# all runs are done). Where there is no git, PIXELCONTRAST_COMMIT says of which commit the source is.
+# Results: $OUTPUT/*.json (by default benchmarks/results), and $RUNS/MODEL/compare.{json,md} (by default runs/gpu; for
+# docs/results, once all runs are done), copied to $OUTPUT where that is given. Where there is no git, PIXELCONTRAST_COMMIT says of which commit the source is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-.venv/bin/python}"
-limit="${LIMIT:-470}"
+limit="${LIMIT:-450}"
 output="${OUTPUT:-benchmarks/results}"
+runs="${RUNS:-runs/gpu}"
 small=()
 [ "${1:-}" = --small ] && { small=(--small); shift; }
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(kernel step waits float16 pinned cost w18 w48 r50 r101 ocr)
 
-within_limit() { # runs a command; one that is stopped at the limit has kept what it had
+within_limit() { # runs a command, which is told to stop at the limit, and killed half a minute later
   local code=0
-  timeout --signal=INT --kill-after=60 "$limit" "$@" || code=$?
+  timeout --signal=INT --kill-after=30 "$limit" "$@" || code=$?
   case $code in
     0) ;;
-    124 | 130) echo "$part: stopped after $limit s; the same command goes on from here" ;;
+    124 | 130 | 137) echo "$part: stopped after $limit s; run it again" ;;
     *) echo "$part: failed with exit code $code" >&2; failed=1 ;;
   esac
 }
 
 compare() { # NAME RECIPE KEY=VALUE...
   local name=$1 recipe=$2 changes=()
-  for change in "${@:3}" "data.root=${DATA:?set DATA to the folder of CamVid}" \
+  for change in "data.root=${DATA:?set DATA to the folder of CamVid}" \
     "trainer.max_steps=${STEPS:-6000}" "contrast.start_step=$((${STEPS:-6000} / 4))" trainer.precision=bf16 \
-    "trainer.checkpoint_every=${CHECKPOINT:-500}" trainer.evaluate_every=null trainer.logger=none "data.cache=true"; do
+    "trainer.checkpoint_every=${CHECKPOINT:-500}" trainer.evaluate_every=null trainer.logger=none "data.cache=true" "${@:3}"; do
     changes+=(--set "$change")
   done
   within_limit "$python" -m pixelcontrast compare "$recipe" "${changes[@]}" --arms cross_entropy,contrast \
-    --seeds "${SEEDS:-3}" --jobs "${JOBS:-2}" --output "runs/gpu/$name"
+    --seeds "${SEEDS:-3}" --jobs "${JOBS:-2}" --output "$runs/$name"
+  for kind in json md; do
+    if [ -n "${OUTPUT:-}" ] && [ -e "$runs/$name/compare.$kind" ]; then
+      mkdir -p "$output" && cp "$runs/$name/compare.$kind" "$output/camvid_$name.$kind"
+    fi
+  done
 }
 
 camvid() { # NAME RECIPE KEY=VALUE...

@@ -61,18 +61,18 @@ def main() -> None:
         recipe = prepared(options, options.root, contrast="contrast" in options.way)
         print(json.dumps(run(options.way, recipe)))
         return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = options.output or RESULTS / f"training_cost_{options.recipe.replace('/', '_')}_{device}.json"
     with tempfile.TemporaryDirectory() as root:
         make_images(load(options.recipe, options.overrides).data.name, Path(root))
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-        for _ in range(options.rounds):
+        for done in range(1, options.rounds + 1):
             for way in WAYS:
                 found[way].append(in_a_process(way, root, sys.argv[1:]))
-    results = {way: summary(rounds) for way, rounds in found.items()}
+            results = {way: summary(rounds) for way, rounds in found.items()}
+            settings = {"recipe": options.recipe, "overrides": options.overrides, "steps": options.steps}
+            write(path, {"settings": settings | {"rounds": done}, "results": results, "ratios": ratios(results)})
     report(results)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = options.output or RESULTS / f"training_cost_{options.recipe.replace('/', '_')}_{device}.json"
-    settings = {"recipe": options.recipe, "overrides": options.overrides, "steps": options.steps}
-    write(path, {"settings": settings | {"rounds": options.rounds}, "results": results, "ratios": ratios(results)})
 
 
 def prepared(options: argparse.Namespace, root: str, *, contrast: bool) -> Recipe:

@@ -37,6 +37,14 @@ def test_what_comes_unseen_with_a_base_is_refused(base: str) -> None:
         check(f"base={base}")
 
 
+def test_data_and_devices_that_come_unseen_with_a_base_are_refused(tmp_path: Path) -> None:
+    """They are no difference between two sessions of one run, but are one between arms."""
+    hidden = tmp_path / "hidden.yaml"
+    hidden.write_text("data:\n  root: /elsewhere\ntrainer:\n  non_finite: skip\n")
+    with pytest.raises(RecipeError, match=r"(?s)data.root.*trainer.non_finite"):
+        check(f"base={hidden}")
+
+
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     camvid(tmp_path)

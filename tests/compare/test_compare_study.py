@@ -13,7 +13,7 @@ from rich.console import Console
 from pixelcontrast.compare import jobs as jobs_module
 from pixelcontrast.compare.arms import choose_arms, recipe_of
 from pixelcontrast.compare.equality import require_declared
-from pixelcontrast.compare.jobs import Job
+from pixelcontrast.compare.jobs import Finished, Job
 from pixelcontrast.compare.pair import table_of_two, tall_pictures
 from pixelcontrast.compare.results import Comparison, as_json
 from pixelcontrast.compare.studies import load_study, study_names
@@ -165,9 +165,13 @@ def test_sigterm_lets_each_run_end_its_step(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(jobs_module, "as_completed", terminated)
     before = signal.getsignal(signal.SIGTERM)
     jobs = [Job("a", seed, tmp_path / "r", tmp_path / "run", tmp_path / f"log{seed}") for seed in (0, 1)]
+    reported: list[Finished] = []
     with pytest.raises(Stopped) as stop:
-        jobs_module.run_jobs(jobs, parallel=1, report=lambda _: None)
+        jobs_module.run_jobs(jobs, parallel=1, report=reported.append)
     assert stop.value.exit_code == 143
+    (stopped,) = reported  # its hours count; the second run never began
+    assert (stopped.job, stopped.stopped, stopped.problem) == (jobs[0], True, None)
+    assert stopped.hours > 1 / 3600
     assert [(p.name, p.read_text()) for p in tmp_path.glob("log*.state")] == [("log0.state", "saved")]
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -191,7 +195,8 @@ class TestArms:
             (["contrst", "cross_entropy"], [], "no arm 'contrst'.*Did you mean 'contrast'"),
             (["contrast"], [], "at least two arms"),
             (["contrast"], ["hardest contrast.mining=hardest"], "expected 'NAME: KEY=VALUE"),
-            (["contrast"], ["contrast: seed=1"], "there is an arm of that name"),
+            (["contrast"], ["contrast: contrast.weight=1"], "there is an arm of that name"),
+            (["contrast"], ["later: seed=1"], "all arms have the same seeds; choose the first by --set seed=N"),
         ],
     )
     def test_what_cannot_be_compared_is_said(self, names: list[str], definitions: list[str], expected: str) -> None:

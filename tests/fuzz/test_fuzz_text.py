@@ -17,7 +17,6 @@ from pixelcontrast.data import Folder
 from pixelcontrast.engine.json_lines import read_lines
 from pixelcontrast.engine.logging import drop_from
 from pixelcontrast.engine.measuring import read_speed
-from pixelcontrast.engine.provenance import read_provenance
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.errors import UserError
 from pixelcontrast.nn.heads import OCR
@@ -199,5 +198,5 @@ LINE = json.dumps({"step": 3, "loss": 0.5, "images_per_second": 2.0, "peak_bytes
 @fuzz
 @given(damaged((LINE * 3).encode()) | st.lists(JSON, max_size=3).map(lambda v: "\n".join(map(json.dumps, v)).encode()))
 def test_files_of_lines(content: bytes) -> None:
-    for read in (read_lines, read_speed, read_provenance, lambda path: drop_from(2, path)):
+    for read in (read_lines, read_speed, lambda path: drop_from(2, path)):
         written(content, "metrics.jsonl", read)

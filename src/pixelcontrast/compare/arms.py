@@ -80,6 +80,8 @@ def _define(definition: str) -> Arm:
         raise RecipeError(
             f"--arm {definition}: expected 'NAME: KEY=VALUE KEY=VALUE', such as 'hardest: contrast.mining=hardest'"
         )
+    if any(change.partition("=")[0].strip() == "seed" for change in overrides):
+        raise RecipeError(f"--arm {definition}: all arms have the same seeds; choose the first by --set seed=N")
     return Arm(name, overrides)
 
 

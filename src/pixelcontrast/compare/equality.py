@@ -25,7 +25,8 @@ def require_declared(baseline: Recipe, arm: Arm, recipe: Recipe, *, baseline_arm
         RecipeError: With the options that differ and must be named.
     """
     declared = {_declares(change) for each in (baseline_arm, arm) for change in each.overrides}
-    hidden = [line for line in differences(baseline, recipe) if not _is_within(line.partition(": ")[0], declared)]
+    found = differences(baseline, recipe, environment=True)
+    hidden = [line for line in found if not _is_within(line.partition(": ")[0], declared)]
     if hidden:
         listed = "\n".join(f"  {line}" for line in hidden)
         raise RecipeError(

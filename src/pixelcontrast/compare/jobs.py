@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -56,17 +56,20 @@ class Finished:
         job: The run.
         hours: Wall time.
         problem: The end of its log, if it failed.
+        stopped: Whether it was told to stop before its end.
     """
 
     job: Job
     hours: float
     problem: str | None
+    stopped: bool = False
 
 
 def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished], None]) -> None:
     """Train what is not done yet, `parallel` runs at a time, and report each run as it ends.
 
-    A failed run does not stop the others. SIGINT and SIGTERM stop all: each ends its step and saves, and can go on.
+    A failed run does not stop the others. SIGINT and SIGTERM stop all: each ends its step and saves, is reported with
+    its hours, and can go on.
 
     Raises:
         Stopped: After SIGTERM, when all runs have ended.
@@ -76,13 +79,21 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
     running: set[subprocess.Popen[bytes]] = set()
     pool = ThreadPoolExecutor(parallel)
+    reported: set[Future[Finished]] = set()
     with _sigterm_as_exception():
         futures = [pool.submit(_run, job, environment, running) for job in jobs if not job.done]
         try:
             for future in as_completed(futures):
+                reported.add(future)
                 report(future.result())
         except (KeyboardInterrupt, Stopped):
             print("stopping: each run ends its step and saves; the same command goes on", file=sys.stderr)
+            pool.shutdown(wait=False, cancel_futures=True)
+            _end(running, futures)
+            for future in futures:
+                if future not in reported and not future.cancelled():
+                    finished = future.result()
+                    report(finished if finished.job.done else replace(finished, problem=None, stopped=True))
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pixelcontrast.compare.jobs import Job
+from pixelcontrast.engine.json_lines import read_lines
 from pixelcontrast.engine.measuring import Speed, read_speed
-from pixelcontrast.engine.provenance import commit, hardware, read_provenance
+from pixelcontrast.engine.provenance import commit, hardware
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import read_counts
@@ -26,13 +27,13 @@ class Run:
         folder: Its run folder.
         scores: Of its last checkpoint.
         speed: What it cost; None if it did not keep that.
-        provenance: Where it ran; empty if it did not keep that.
+        starts: Where each of its sessions ran; empty if it did not keep that.
     """
 
     folder: Path
     scores: Scores
     speed: Speed | None
-    provenance: Mapping[str, Any]
+    starts: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Comparison:
 
     def sources(self, key: str) -> tuple[str, ...]:
         """What the runs say of themselves under a key of their provenance, each value once."""
-        found = (run.provenance.get(key) for runs in self.runs.values() for run in runs.values())
+        found = (start.get(key) for runs in self.runs.values() for run in runs.values() for start in run.starts)
         return tuple(dict.fromkeys(str(value) for value in found if value is not None))
 
 
@@ -139,7 +140,7 @@ def read_runs(jobs: Iterable[Job]) -> dict[str, dict[int, Run]]:
 def read_run(path: Path) -> Run:
     """A run that is done."""
     folder = RunFolder(path)
-    return Run(path, Scores.load(folder.scores), read_speed(folder.speed), read_provenance(folder.provenance))
+    return Run(path, Scores.load(folder.scores), read_speed(folder.speed), tuple(read_lines(folder.provenance)))
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

@@ -124,6 +124,8 @@ def _known_hours(path: Path) -> dict[str, dict[int, float]]:
 
 
 def _outcome(finished: Finished) -> str:
+    if finished.stopped:
+        return f"stopped after {finished.hours:.2f} h"
     if finished.problem is not None:
         return f"failed, {finished.problem}"
     scores = Scores.load(finished.job.folder / "scores.json")

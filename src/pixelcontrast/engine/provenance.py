@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from pixelcontrast.contrast.ranks import world_size
-from pixelcontrast.engine.json_lines import read_lines
 
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow")
 
@@ -32,14 +31,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """What a run says of where it started; empty if it says nothing."""
-    lines = read_lines(path)
-    return lines[0] if lines else {}
-
-
 def commit() -> str | None:
-    """Commit of the source the package runs from, with `+` where that was changed; None outside a repository."""
+    """Commit of the source the package runs from, with `+` where that was changed.
+
+    Outside a repository what the environment's PIXELCONTRAST_COMMIT says, or None.
+    """
     here = Path(__file__).parents[1]
     try:
         name = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -47,7 +43,7 @@ def commit() -> str | None:
             ["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("PIXELCONTRAST_COMMIT") or None
     return name.stdout.strip() + ("+" if state.stdout.strip() else "")
 
 

@@ -13,13 +13,19 @@ _ENVIRONMENT |= {"live_images", "live_pixels"}
 _ENVIRONMENT |= {"on_error", "max_unreadable", "non_finite", "spike_factor"}
 
 
-def differences(old: object, new: object) -> tuple[str, ...]:
-    """Options that decide a result and differ: `trainer.max_steps: 100, now 200` each."""
+def differences(old: object, new: object, *, environment: bool = False) -> tuple[str, ...]:
+    """Options that decide a result and differ: `trainer.max_steps: 100, now 200` each.
+
+    Args:
+        old: A recipe.
+        new: Another.
+        environment: Name those too that may change between two sessions of one run, such as `data.root`.
+    """
     before, after = dict(_leaves(plain(old), ())), dict(_leaves(plain(new), ()))
     found = []
     for path in dict.fromkeys((*before, *after)):
         was, now = before.get(path, "not there"), after.get(path, "not there")
-        if was != now and not _is_environment(path):
+        if was != now and (environment or not _is_environment(path)):
             found.append(f"{dotted(path)}: {was}, now {now}")
     return tuple(found)
 
