@@ -104,11 +104,10 @@ def kernel(sizes: Sizes) -> dict[str, Any]:
             "products": lambda keys=keys: bare_products(anchors.detach().bfloat16(), keys, window=keys.shape[0]),
             **{mining: loss(mining) for mining in ("all", "semi_hard", "hardest", "random")},
         }
-        triton = {"all, triton": loss("all", "triton")}
         figures = measure(functions, sizes.repetitions)
         if sizes.device == "cuda" or "TRITON_INTERPRET" in os.environ:
             try:
-                figures |= measure(triton, sizes.repetitions)
+                figures |= measure({"all, triton": loss("all", "triton")}, sizes.repetitions)
             except Exception as error:  # a compiler's or driver's, of any kind: the other figures are kept
                 print(f"kernel: {num_keys} keys: Triton failed: {error!r}")
         results[str(num_keys)] = ratios(figures, to="products")

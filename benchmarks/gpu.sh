@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What needs a GPU, in parts of at most 8 minutes. A part that is cut short is to be run again: w18 to ocr go on where
-# they stopped; kernel to pinned begin anew, unless their result is there; cost, which keeps its finished rounds, too.
+# they stopped; kernel to pinned begin anew, unless their result is there; cost begins anew, but keeps finished rounds.
 #
 #   DATA=PATH/TO/camvid bash benchmarks/gpu.sh              # every part, one after the other
 #   DATA=PATH/TO/camvid bash benchmarks/gpu.sh cost w48     # some
@@ -12,7 +12,8 @@
 #                                        time, STEPS steps (CHECKPOINT: steps between checkpoints)
 #
 # Results: $OUTPUT/*.json (by default benchmarks/results), and $RUNS/MODEL/compare.{json,md} (by default runs/gpu; for
-# docs/results, once all runs are done), copied to $OUTPUT where that is given. Where there is no git, PIXELCONTRAST_COMMIT says of which commit the source is.
+# docs/results, once all runs are done), copied to $OUTPUT where that is given. Where there is no git,
+# PIXELCONTRAST_COMMIT says of which commit the source is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-.venv/bin/python}"

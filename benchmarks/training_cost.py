@@ -63,6 +63,7 @@ def main() -> None:
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     path = options.output or RESULTS / f"training_cost_{options.recipe.replace('/', '_')}_{device}.json"
+    settings = {"recipe": options.recipe, "overrides": options.overrides, "steps": options.steps}
     with tempfile.TemporaryDirectory() as root:
         make_images(load(options.recipe, options.overrides).data.name, Path(root))
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
@@ -70,7 +71,6 @@ def main() -> None:
             for way in WAYS:
                 found[way].append(in_a_process(way, root, sys.argv[1:]))
             results = {way: summary(rounds) for way, rounds in found.items()}
-            settings = {"recipe": options.recipe, "overrides": options.overrides, "steps": options.steps}
             write(path, {"settings": settings | {"rounds": done}, "results": results, "ratios": ratios(results)})
     report(results)
 

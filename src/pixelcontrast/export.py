@@ -158,7 +158,7 @@ def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> Expor
 
 
 def _write_program(program: torch.export.ExportedProgram, path: Path) -> nn.Module:
-    with path.open("wb") as file:
+    with path.open("wb") as file:  # a path that does not end in .pt2 makes torch warn
         torch.export.save(program, file)
     with warnings.catch_warnings():  # torch 2.11 says so of the bytes that it has just read itself
         warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)

@@ -219,6 +219,12 @@ class TestStudies:
         for arm, recipe in zip(arms[1:], recipes[1:], strict=True):
             require_declared(recipes[0], arm, recipe, baseline_arm=arms[0])
 
+    def test_an_arm_of_a_study_names_no_seed_either(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text("arms: {a: [contrast=null], b: [seed=2]}")
+        with pytest.raises(RecipeError, match="arm b: all arms have the same seeds; choose the first by --set seed=N"):
+            choose_arms([], [], load(RECIPE), study=load_study(str(path)))
+
     def test_some_arms_of_a_study_can_be_chosen(self) -> None:
         arms = choose_arms(["cross_entropy", "both"], [], load(RECIPE), study=load_study("memory"))
         assert [arm.name for arm in arms] == ["cross_entropy", "both"]

@@ -25,6 +25,11 @@ class Arm:
     name: str
     overrides: tuple[str, ...]
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The options that its overrides name."""
+        return frozenset(change.partition("=")[0].strip() for change in self.overrides)
+
 
 def choose_arms(
     names: Sequence[str], definitions: Sequence[str], recipe: Recipe, *, study: Sequence[Arm] = ()
@@ -41,7 +46,8 @@ def choose_arms(
         study: Arms that may be named.
 
     Raises:
-        RecipeError: If an arm is unknown, defined twice, or not written as above; or if there are fewer than two.
+        RecipeError: If an arm is unknown, defined twice, not written as above, or names a seed; or if there are fewer
+            than two.
     """
     contrast = Arm("contrast", ("contrast={}",) if recipe.contrast is None else ())
     known = {arm.name: arm for arm in (Arm("cross_entropy", ("contrast=null",)), contrast, *study)}
@@ -56,6 +62,8 @@ def choose_arms(
         if name not in known:
             hint = did_you_mean(name, known)
             raise RecipeError(f"--arms: no arm '{name}'; known are {', '.join(known)}, and --arm adds one.{hint}")
+        if "seed" in known[name].keys:
+            raise RecipeError(f"arm {name}: all arms have the same seeds; choose the first by --set seed=N")
     if len(wanted) < 2:
         raise RecipeError(f"--arms: expected at least two arms to compare, got {', '.join(wanted) or 'none'}")
     return tuple(known[name] for name in wanted)
@@ -80,8 +88,6 @@ def _define(definition: str) -> Arm:
         raise RecipeError(
             f"--arm {definition}: expected 'NAME: KEY=VALUE KEY=VALUE', such as 'hardest: contrast.mining=hardest'"
         )
-    if any(change.partition("=")[0].strip() == "seed" for change in overrides):
-        raise RecipeError(f"--arm {definition}: all arms have the same seeds; choose the first by --set seed=N")
     return Arm(name, overrides)
 
 

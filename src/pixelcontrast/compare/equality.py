@@ -24,7 +24,7 @@ def require_declared(baseline: Recipe, arm: Arm, recipe: Recipe, *, baseline_arm
     Raises:
         RecipeError: With the options that differ and must be named.
     """
-    declared = {_declares(change) for each in (baseline_arm, arm) for change in each.overrides}
+    declared = {"contrast" if key == "base" else key for key in baseline_arm.keys | arm.keys}
     found = differences(baseline, recipe, environment=True)
     hidden = [line for line in found if not _is_within(line.partition(": ")[0], declared)]
     if hidden:
@@ -33,11 +33,6 @@ def require_declared(baseline: Recipe, arm: Arm, recipe: Recipe, *, baseline_arm
             f"arm {arm.name} differs from {baseline_arm.name} in options that it does not name:\n{listed}\n"
             "Name each in the arm (KEY=VALUE), or set it for all arms with --set."
         )
-
-
-def _declares(change: str) -> str:
-    key = change.partition("=")[0].strip()
-    return "contrast" if key == "base" else key
 
 
 def _is_within(option: str, declared: set[str]) -> bool:

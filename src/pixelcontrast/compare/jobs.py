@@ -56,13 +56,16 @@ class Finished:
         job: The run.
         hours: Wall time.
         problem: The end of its log, if it failed.
-        stopped: Whether it was told to stop before its end.
     """
 
     job: Job
     hours: float
     problem: str | None
-    stopped: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop before its end."""
+        return self.problem is None and not self.job.done
 
 
 def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished], None]) -> None:
@@ -88,16 +91,13 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
                 report(future.result())
         except (KeyboardInterrupt, Stopped):
             print("stopping: each run ends its step and saves; the same command goes on", file=sys.stderr)
-            pool.shutdown(wait=False, cancel_futures=True)
-            _end(running, futures)
-            for future in futures:
-                if future not in reported and not future.cancelled():
-                    finished = future.result()
-                    report(finished if finished.job.done else replace(finished, problem=None, stopped=True))
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             _end(running, futures)
+            for future in futures:
+                if future not in reported and not future.cancelled():
+                    report(replace(future.result(), problem=None))
 
 
 def _end(running: set[subprocess.Popen[bytes]], futures: Sequence[Future[Finished]]) -> None:

@@ -41,16 +41,11 @@ def joined_ranks() -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def rank_and_count() -> tuple[int, int]:
-    """This process's number, and how many there are."""
-    return rank(), world_size()
-
-
 def gathered(own: Sequence[T]) -> list[T]:
     """Entries of all ranks, those of rank 0 first."""
     if not is_distributed():
         return list(own)
-    of_ranks: list[Sequence[T]] = [()] * dist.get_world_size()
+    of_ranks: list[Sequence[T]] = [()] * world_size()
     dist.all_gather_object(of_ranks, own)
     return [entry for entries in of_ranks for entry in entries]
 
@@ -68,7 +63,7 @@ def share_buffers(module: nn.Module) -> None:
         return
     buffers = dict(module.named_buffers())
     # As an object: after a training on GPUs, the network may lie where the ranks' backend cannot send tensors from.
-    box = [{name: buffer.cpu() for name, buffer in buffers.items()} if dist.get_rank() == 0 else None]
+    box = [{name: buffer.cpu() for name, buffer in buffers.items()} if rank() == 0 else None]
     dist.broadcast_object_list(box, src=0)
     for name, value in (box[0] or {}).items():
         buffers[name].copy_(value)

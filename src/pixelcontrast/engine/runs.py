@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from pixelcontrast.contrast.ranks import rank
 from pixelcontrast.data import DataSet
 from pixelcontrast.engine.inputs import Frame, Input, count_frames
 from pixelcontrast.engine.outputs import OutputWriter
 from pixelcontrast.engine.prediction import Predicted, predict_inputs
 from pixelcontrast.engine.progress import CountProgress
 from pixelcontrast.engine.protocol import EvaluationOptions
-from pixelcontrast.engine.ranks import best_device, joined_ranks, rank_and_count
+from pixelcontrast.engine.ranks import best_device, joined_ranks
 from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import score_split
@@ -57,7 +58,7 @@ def evaluate_network(
             folder=folder,
             console=console,
         )
-        if rank_and_count()[0] > 0:
+        if rank() > 0:
             return None
     scores.save(folder.scores)
     return scores

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from rich.console import Console
 from torch import Tensor
 
+from pixelcontrast.contrast.ranks import rank, world_size
 from pixelcontrast.data import DataSet, LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
 from pixelcontrast.engine.evaluation import tally_split
@@ -17,7 +18,7 @@ from pixelcontrast.engine.examples import ExampleGallery, Files, clear_examples,
 from pixelcontrast.engine.pictures import as_pixels, comparison, save_picture
 from pixelcontrast.engine.progress import counted
 from pixelcontrast.engine.protocol import EvaluationOptions
-from pixelcontrast.engine.ranks import gathered, rank_and_count
+from pixelcontrast.engine.ranks import gathered
 from pixelcontrast.engine.run_folder import EvaluationFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.stopping import StopSignals
@@ -63,21 +64,21 @@ def score_split(
     dataset = options.open(split)
     space = dataset.label_space
     require_same_classes(segmentor, space, options.name)
-    rank, ranks = rank_and_count()
-    if folder is not None and rank == 0:
+    number, ranks = rank(), world_size()
+    if folder is not None and number == 0:
         clear_examples(folder.examples)
-    loader = evaluation_loader(dataset, options, rank=rank, world_size=ranks, mean=segmentor.mean, std=segmentor.std)
+    loader = evaluation_loader(dataset, options, rank=number, world_size=ranks, mean=segmentor.mean, std=segmentor.std)
     tally = Tally.zeros(len(dataset), space.num_classes, device)
     onlooker = _Onlooker(segmentor, space, len(dataset), folder)
-    indices = range(rank, len(dataset), ranks)
-    shown = counted(loader, "evaluating", len(loader), console if rank == 0 else None)
+    indices = range(number, len(dataset), ranks)
+    shown = counted(loader, "evaluating", len(loader), console if number == 0 else None)
     go_on = None if signals is None else signals.none_received
     tally_split(segmentor, shown, tally, protocol, device=device, indices=indices, observe=onlooker, go_on=go_on)
     if signals is not None:
         signals.stop_if_agreed()
     names = tuple(name for _, name in sorted(gathered(onlooker.names)))
     examples = onlooker.gallery.choose(folder.examples if folder is not None else None)
-    if folder is not None and rank == 0:
+    if folder is not None and number == 0:
         save_counts(folder, names, tally.images)
     words = f"{options.name} {split}, {space.num_classes} classes, {protocol.words}"
     return Scores.from_tally(tally, space.names, examples, protocol=words, images=len(names), step=step)
