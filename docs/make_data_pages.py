@@ -26,7 +26,8 @@ SOURCES = {
     "cityscapes": "<https://www.cityscapes-dataset.com>, after registration: `leftImg8bit_trainvaltest.zip` and "
     "`gtFine_trainvaltest.zip`; for the coarse labels `leftImg8bit_trainextra.zip` and `gtCoarse.zip` too.",
     "pascal_context": "Images: VOC 2010, <http://host.robots.ox.ac.uk/pascal/VOC/voc2010/>. "
-    "Labels: <https://cs.stanford.edu/~roozbeh/pascal-context/>.",
+    "Labels: <https://cs.stanford.edu/~roozbeh/pascal-context/>; `trainval_merged.json` is that of the detail-api,"
+    " <https://github.com/zhanghang1989/detail-api>.",
     "coco_stuff": "<https://github.com/nightrome/cocostuff>, which links both versions.",
     "ade20k": "<http://sceneparsing.csail.mit.edu>: `ADEChallengeData2016.zip`.",
     "folder": "Your own files.",

@@ -1,14 +1,20 @@
 """A file is there whole or as it was before, whatever ends its writing."""
 
 import errno
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import clear_partial, write_text, written_whole
+from pixelcontrast.files import clear_partial, exclusive, write_text, written_whole
 from pixelcontrast.nn.weights import write_weights
 
 
@@ -93,3 +99,55 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
     clear_partial(tmp_path)
     clear_partial(tmp_path / "absent")
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+needs_flock = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+
+
+@needs_flock
+def test_a_file_is_for_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelcontrast.files._PATIENCE", 0)
+    path = tmp_path / "a"
+    path.write_text("content")
+    with exclusive(path) as first:
+        with exclusive(path) as second, exclusive(path) as third:
+            assert (first, second, third) == (True, False, False)
+        with exclusive(path) as second:
+            assert not second  # those who were refused have let nobody in
+    with exclusive(path) as after:
+        assert after
+    assert path.read_text() == "content"
+
+
+@needs_flock
+def test_a_killed_process_keeps_nobody_out_nor_do_the_children_of_one_that_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("")
+    hold = f"from pixelcontrast.files import *\nwith exclusive(Path({str(path)!r})): print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        threading.Timer(0.5, holder.kill).start()
+        with exclusive(path) as alone:  # waits for the end of the other
+            assert alone
+            assert holder.wait() == -signal.SIGKILL
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+            child.start()
+        with exclusive(path) as alone:
+            assert alone
+            assert child.is_alive()
+        child.kill()
+        child.join()
+
+
+@needs_flock
+def test_where_nothing_can_be_locked_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("")
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with exclusive(path) as alone:
+        assert alone

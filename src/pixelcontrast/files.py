@@ -1,16 +1,23 @@
-"""Files that are whole or not there: written aside, flushed to the disk, renamed."""
+"""Files that are whole or not there: written aside, flushed to the disk, renamed. And one process at a time."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from pixelcontrast.errors import RunError
 
+if sys.platform != "win32":
+    import fcntl
+
 PARTIAL = ".partial"
+_PATIENCE = 10.0  # seconds; workers of a process that was killed see that it is gone after about five
 
 
 def expanded(path: str) -> Path:
@@ -74,6 +81,26 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text)
 
 
+@contextmanager
+def exclusive(path: Path) -> Iterator[bool]:
+    """Tell whether this process has a file for itself, and keep others out that ask likewise.
+
+    The system holds the lock (flock) as long as the process lives, so none stays behind one that was killed. Where
+    there is no such lock, as on Windows and some network file systems, nobody is kept out.
+    """
+    if sys.platform == "win32" or not os.access(path, os.W_OK):
+        yield True
+        return
+    with path.open("r+b") as file:  # NFS locks only what is open for writing
+        alone = _lock(file)
+        try:
+            yield alone
+        finally:
+            if alone:  # forked workers hold copies of the file, so that to close it would not be enough
+                with suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def clear_partial(folder: Path) -> None:
     """Remove what killed writers left behind."""
     for path in folder.glob(f"*{PARTIAL}"):
@@ -96,6 +123,23 @@ def is_full(error: BaseException | None) -> bool:
 def no_room(path: Path) -> RunError:
     """What a user is told of a full disk."""
     return RunError(f"no room on the disk for {path}; free some, then go on (training: with --resume)")
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Try for a while; whether it is ours, or the file system has no locks."""
+    end = time.monotonic() + _PATIENCE
+    while sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        except OSError:
+            break
+        else:
+            break
+    return True
 
 
 def _flush(path: Path) -> None:

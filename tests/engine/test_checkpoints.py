@@ -143,13 +143,29 @@ def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
         WholeCheckpointIO().load_checkpoint(tmp_path / "step_00000001.ckpt")
 
 
+def begin(folder: Path, recipe_text: str, *, resume: bool) -> None:
+    with RunFolder(folder).begun(recipe_text, resume=resume):
+        pass
+
+
 def test_a_used_folder_needs_resume(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    folder.begin("seed: 0\n", resume=False)
+    begin(tmp_path / "run", "seed: 0\n", resume=False)
     with pytest.raises(RunError, match="--resume"):
-        folder.begin("seed: 1\n", resume=False)
-    folder.begin("seed: 1\n", resume=True)
-    assert folder.recipe.read_text() == "seed: 0\n"
+        begin(tmp_path / "run", "seed: 1\n", resume=False)
+    begin(tmp_path / "run", "seed: 1\n", resume=True)
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == "seed: 0\n"
+
+
+def test_one_training_at_a_time_is_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelcontrast.files._PATIENCE", 0)
+    with RunFolder(tmp_path).begun("seed: 0\n", resume=False):
+        half = tmp_path / "weights.safetensors.partial"
+        half.write_text("half")
+        with pytest.raises(RunError, match="another process trains in .*; wait for its end, stop it, or choose"):
+            begin(tmp_path, "", resume=True)
+        assert half.exists()
+    begin(tmp_path, "", resume=True)
+    assert not half.exists()
 
 
 def test_what_a_kill_left_half_written_does_not_make_a_folder_used(tmp_path: Path) -> None:
@@ -157,18 +173,18 @@ def test_what_a_kill_left_half_written_does_not_make_a_folder_used(tmp_path: Pat
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step_00000001.ckpt.partial").write_text("half")
     (tmp_path / "recipe.yaml").write_text("seed: 0\n")
-    RunFolder(tmp_path).begin("seed: 1\n", resume=True)
+    begin(tmp_path, "seed: 1\n", resume=True)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoints", "recipe.yaml"]
     (tmp_path / "recipe.yaml").rename(tmp_path / "recipe.yaml.partial")
     (tmp_path / "checkpoints").rmdir()
-    RunFolder(tmp_path).begin("seed: 2\n", resume=False)
+    begin(tmp_path, "seed: 2\n", resume=False)
     assert (tmp_path / "recipe.yaml").read_text() == "seed: 2\n"
 
 
 def test_a_folder_of_other_things_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(RunError, match=r"no recipe\.yaml"):
-        RunFolder(tmp_path).begin("", resume=True)
+        begin(tmp_path, "", resume=True)
     with pytest.raises(RunError, match="no run folder"):
         RunFolder(tmp_path / "absent").require_weights()
 

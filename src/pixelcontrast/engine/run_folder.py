@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pixelcontrast.engine.checkpoints import newest_whole_checkpoint, set_aside, step_of
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import PARTIAL, clear_partial, write_text
+from pixelcontrast.files import PARTIAL, clear_partial, exclusive, write_text
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,15 @@ class RunFolder(EvaluationFolder):
         """The page that shows the run."""
         return self.path / "report.html"
 
-    def begin(self, recipe_text: str, *, resume: bool) -> None:
-        """Make the folder, or check that its run may go on, and clear away what a killed process left half-written.
+    @contextmanager
+    def begun(self, recipe_text: str, *, resume: bool) -> Iterator[None]:
+        """Make the folder, or check that its run may go on, and keep other trainings out of it meanwhile.
+
+        What a killed process left half-written is cleared away.
 
         Raises:
-            RunError: If the folder is used and `resume` was not asked for, or is not a run folder.
+            RunError: If the folder is used and `resume` was not asked for, is not a run folder, or if another process
+                trains in it.
         """
         inside = self.path.iterdir() if self.path.is_dir() else ()
         used = self.path.is_file() or any(path.suffix != PARTIAL for path in inside)
@@ -118,8 +123,14 @@ class RunFolder(EvaluationFolder):
             raise RunError(f"{self.path} holds files but no recipe.yaml, so it is no run that could be resumed.")
         if not used:
             write_text(self.recipe, recipe_text)
-        for folder in (self.path, self.checkpoints):
-            clear_partial(folder)
+        with exclusive(self.recipe) as alone:
+            if not alone:
+                raise RunError(
+                    f"another process trains in {self.path}; wait for its end, stop it, or choose another --run-dir."
+                )
+            for folder in (self.path, self.checkpoints):
+                clear_partial(folder)
+            yield
 
     def resume_point(self, say: Callable[[str], None]) -> Path | None:
         """The newest whole checkpoint; newer ones that are not whole are renamed, and `say` is told what is amiss."""

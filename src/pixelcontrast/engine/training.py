@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,14 +115,14 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     require_logger(recipe.trainer.logger)
     task = build_task(recipe)
     recipe.data.open("val")  # a missing split shows before the training, not after
-    if first:  # the other ranks find the folder as the first makes it
-        folder.begin(recipe_text, resume=resume)
-    checkpoint = folder.resume_point(say) if resume else None
-    if first:
-        describe(task, console)
-    seed_all(mix(recipe.seed, _DROPOUT))
-    with StopSignals() as signals, told_plainly(folder):
-        return _train_and_score(recipe, task, folder, checkpoint, signals, console)
+    # the other ranks find the folder as the first makes it
+    with folder.begun(recipe_text, resume=resume) if first else nullcontext():
+        checkpoint = folder.resume_point(say) if resume else None
+        if first:
+            describe(task, console)
+        seed_all(mix(recipe.seed, _DROPOUT))
+        with StopSignals() as signals, told_plainly(folder):
+            return _train_and_score(recipe, task, folder, checkpoint, signals, console)
 
 
 def _train_and_score(
