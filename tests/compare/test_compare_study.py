@@ -176,6 +176,58 @@ def test_sigterm_lets_each_run_end_its_step(tmp_path: Path, monkeypatch: pytest.
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+class TestGpus:
+    @pytest.mark.parametrize(
+        ("visible", "count", "parallel", "expected"),
+        [
+            (None, 0, 2, [[], []]),
+            (None, 1, 3, [["0"], ["0"], ["0"]]),
+            (None, 4, 1, [["0", "1", "2", "3"]]),
+            (None, 8, 3, [["0", "1"], ["2", "3"], ["4", "5"]]),
+            (None, 2, 3, [["0"], ["1"], ["0"]]),
+            ("5,GPU-6f", 2, 2, [["5"], ["GPU-6f"]]),
+            ("", 0, 1, [[]]),
+        ],
+    )
+    def test_each_run_has_as_many_gpus_of_its_own_as_there_are(
+        self,
+        visible: str | None,
+        count: int,
+        parallel: int,
+        expected: list[list[str]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        have_gpus(monkeypatch, count, visible)
+        assert jobs_module.gpu_shares(parallel) == expected
+
+    def test_runs_see_their_own_gpu_and_give_it_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        have_gpus(monkeypatch, 2, "3,7")
+        script = (
+            "import os, sys, time; open(sys.argv[1], 'w').write(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(0.5)"
+        )
+        monkeypatch.setattr(Job, "command", lambda job: [sys.executable, "-c", script, f"{job.log}.gpu"])
+        jobs = [Job("a", seed, tmp_path / "r", tmp_path / "run", tmp_path / f"log{seed}") for seed in range(4)]
+        jobs_module.run_jobs(jobs, parallel=2, report=lambda _: None)
+        assert sorted(path.read_text() for path in tmp_path.glob("*.gpu")) == ["3", "3", "7", "7"]
+
+    @pytest.mark.usefixtures("_fake_training")
+    def test_more_devices_than_a_run_has_are_refused_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        have_gpus(monkeypatch, 4, None)
+        with pytest.raises(RecipeError, match="trainer.devices=4: of 2 runs at a time, each has 2 of this machine's"):
+            run(num_seeds=1, overrides=("trainer.devices=4",))
+        assert not Path("out").exists()
+        run(num_seeds=1, overrides=("trainer.devices=4", "trainer.accelerator=cpu"))
+
+
+def have_gpus(monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: "a GPU")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+
 class TestArms:
     def test_arms_change_the_recipe_in_what_they_say(self) -> None:
         arms = choose_arms(["cross_entropy"], ["hardest: contrast.mining=hardest contrast.memory=null"], load(RECIPE))

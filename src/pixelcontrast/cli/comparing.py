@@ -41,7 +41,7 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm; seeds count up from the recipe's.")] = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; the cores are divided between them.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; cores and GPUs are divided between them.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Folder. By default runs/compare/RECIPE.")] = None,
 ) -> None:
     """Train a recipe in several ways over several seeds, and judge the paired differences.

@@ -13,7 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
+
+import torch
 
 from pixelcontrast.engine.provenance import core_count
 from pixelcontrast.errors import Stopped
@@ -71,8 +74,8 @@ class Finished:
 def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished], None]) -> None:
     """Train what is not done yet, `parallel` runs at a time, and report each run as it ends.
 
-    A failed run does not stop the others. SIGINT and SIGTERM stop all: each ends its step and saves, is reported with
-    its hours, and can go on.
+    Cores and GPUs are divided between the runs that go at a time. A failed run does not stop the others. SIGINT and
+    SIGTERM stop all: each ends its step and saves, is reported with its hours, and can go on.
 
     Raises:
         Stopped: After SIGTERM, when all runs have ended.
@@ -80,11 +83,14 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
     """
     threads = max(1, core_count() // parallel)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1"}
+    shares: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for gpus in gpu_shares(parallel):
+        shares.put(environment | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}))
     running: set[subprocess.Popen[bytes]] = set()
     pool = ThreadPoolExecutor(parallel)
     reported: set[Future[Finished]] = set()
     with _sigterm_as_exception():
-        futures = [pool.submit(_run, job, environment, running) for job in jobs if not job.done]
+        futures = [pool.submit(_run, job, shares, running) for job in jobs if not job.done]
         try:
             for future in as_completed(futures):
                 reported.add(future)
@@ -98,6 +104,19 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
             for future in futures:
                 if future not in reported and not future.cancelled():
                     report(replace(future.result(), problem=None))
+
+
+def gpu_shares(parallel: int) -> list[list[str]]:
+    """The GPUs of each of `parallel` runs, by their names in CUDA_VISIBLE_DEVICES.
+
+    All get equally many, next to each other; where there are more runs than GPUs, several share one.
+    """
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+    size = max(1, len(gpus) // parallel)
+    starts = (run % max(1, len(gpus) // size) * size for run in range(parallel))
+    return [gpus[start : start + size] for start in starts]
 
 
 def _end(running: set[subprocess.Popen[bytes]], futures: Sequence[Future[Finished]]) -> None:
@@ -127,14 +146,18 @@ def _sigterm_as_exception() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(job: Job, environment: dict[str, str], running: set[subprocess.Popen[bytes]]) -> Finished:
+def _run(job: Job, shares: SimpleQueue[dict[str, str]], running: set[subprocess.Popen[bytes]]) -> Finished:
     started = time.monotonic()
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
-        process = subprocess.Popen(job.command(), stdout=log, stderr=subprocess.STDOUT, env=environment)
+    environment = shares.get()
+    try:
+        with job.log.open("ab") as log:
+            process = subprocess.Popen(job.command(), stdout=log, stderr=subprocess.STDOUT, env=environment)
         running.add(process)
         code = process.wait()
         running.discard(process)
+    finally:
+        shares.put(environment)
     hours = (time.monotonic() - started) / 3600
     return Finished(job, hours, None if code == 0 and job.done else _tail(job.log, code))
 

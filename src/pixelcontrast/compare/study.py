@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from pixelcontrast.compare.arms import Arm, recipe_of
 from pixelcontrast.compare.equality import require_declared, require_equal_starts
-from pixelcontrast.compare.jobs import Finished, Job, run_jobs
+from pixelcontrast.compare.jobs import Finished, Job, gpu_shares, run_jobs
 from pixelcontrast.compare.results import Comparison, read_runs, save_json
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
-from pixelcontrast.errors import RunError
+from pixelcontrast.errors import RecipeError, RunError
 from pixelcontrast.files import write_text
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.root import Recipe, dump, load
@@ -59,6 +59,7 @@ def compare(
     for arm in arms[1:]:
         first = recipes[arms[0].name, first_seed]
         require_declared(first, arm, recipes[arm.name, first_seed], baseline_arm=arms[0])
+    _require_gpus(recipes.values(), parallel)
     jobs = [_job(output, arm=arm, seed=seed) for arm, seed in recipes]
     _require_own_runs(jobs, recipes)
     equal = require_equal_starts({arm.name: recipes[arm.name, first_seed] for arm in arms})
@@ -96,6 +97,17 @@ def _job(output: Path, *, arm: str, seed: int) -> Job:
         folder=output / arm / f"seed_{seed}",
         log=output / "logs" / f"{arm}-seed_{seed}.log",
     )
+
+
+def _require_gpus(recipes: Iterable[Recipe], parallel: int) -> None:
+    own = min(len(gpus) for gpus in gpu_shares(parallel))
+    asked = (recipe.trainer.devices for recipe in recipes if recipe.trainer.accelerator != "cpu")
+    wanted = max((devices for devices in asked if devices != "auto"), default=0)
+    if 0 < own < wanted:
+        raise RecipeError(
+            f"trainer.devices={wanted}: of {parallel} runs at a time, each has {own} of this machine's GPUs;"
+            " expected at most so many; lower trainer.devices, or --jobs"
+        )
 
 
 def _require_own_runs(jobs: Sequence[Job], recipes: Mapping[tuple[str, int], Recipe]) -> None:
