@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -109,13 +108,18 @@ def test_a_file_is_for_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pixelcontrast.files._PATIENCE", 0)
     path = tmp_path / "a"
     path.write_text("content")
-    with exclusive(path) as first:
-        with exclusive(path) as second, exclusive(path) as third:
+    waited: list[str] = []
+    with exclusive(path, wait=lambda: waited.append("first")) as first:
+        with (
+            exclusive(path, wait=lambda: waited.append("second")) as second,
+            exclusive(path, wait=lambda: waited.append("third")) as third,
+        ):
             assert (first, second, third) == (True, False, False)
-        with exclusive(path) as second:
-            assert not second  # those who were refused have let nobody in
-    with exclusive(path) as after:
-        assert after
+        with exclusive(path, wait=lambda: waited.append("fourth")) as fourth:
+            assert not fourth  # those who were refused have let nobody in
+    with exclusive(path, wait=lambda: waited.append("fifth")) as fifth:
+        assert fifth
+    assert waited == ["second", "third", "fourth"]
     assert path.read_text() == "content"
 
 
@@ -123,17 +127,19 @@ def test_a_file_is_for_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_killed_process_keeps_nobody_out_nor_do_the_children_of_one_that_is_done(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("")
-    hold = f"from pixelcontrast.files import *\nwith exclusive(Path({str(path)!r})): print('held', flush=True); input()"
+    hold = (
+        "from pathlib import Path\nfrom pixelcontrast.files import exclusive\n"
+        f"with exclusive(Path({str(path)!r}), wait=exit): print('held', flush=True); input()"
+    )
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        threading.Timer(0.5, holder.kill).start()
-        with exclusive(path) as alone:  # waits for the end of the other
+        with exclusive(path, wait=holder.kill) as alone:
             assert alone
             assert holder.wait() == -signal.SIGKILL
             child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
             child.start()
-        with exclusive(path) as alone:
+        with exclusive(path, wait=lambda: pytest.fail("kept out")) as alone:
             assert alone
             assert child.is_alive()
         child.kill()
@@ -149,5 +155,5 @@ def test_where_nothing_can_be_locked_nobody_is_kept_out(tmp_path: Path, monkeypa
         raise OSError(errno.ENOLCK, "no locks available")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with exclusive(path) as alone:
+    with exclusive(path, wait=lambda: pytest.fail("kept out")) as alone:
         assert alone

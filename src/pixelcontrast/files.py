@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -17,7 +17,7 @@ if sys.platform != "win32":
     import fcntl
 
 PARTIAL = ".partial"
-_PATIENCE = 10.0  # seconds; workers of a process that was killed see that it is gone after about five
+_PATIENCE = 120.0  # seconds; an NFS server holds the locks of a machine that died for 90, by default
 
 
 def expanded(path: str) -> Path:
@@ -82,8 +82,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[bool]:
+def exclusive(path: Path, *, wait: Callable[[], None]) -> Iterator[bool]:
     """Tell whether this process has a file for itself, and keep others out that ask likewise.
+
+    Where another one has it, `wait` is called, and two minutes later that is told.
 
     The system holds the lock (flock) as long as the process lives, so none stays behind one that was killed. Where
     there is no such lock, as on Windows and some network file systems, nobody is kept out.
@@ -92,7 +94,7 @@ def exclusive(path: Path) -> Iterator[bool]:
         yield True
         return
     with path.open("r+b") as file:  # NFS locks only what is open for writing
-        alone = _lock(file)
+        alone = _lock(file, wait)
         try:
             yield alone
         finally:
@@ -125,13 +127,16 @@ def no_room(path: Path) -> RunError:
     return RunError(f"no room on the disk for {path}; free some, then go on (training: with --resume)")
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _lock(file: IO[bytes], wait: Callable[[], None]) -> bool:
     """Try for a while; whether it is ours, or the file system has no locks."""
-    end = time.monotonic() + _PATIENCE
+    end = None
     while sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if end is None:
+                wait()
+                end = time.monotonic() + _PATIENCE
             if time.monotonic() > end:
                 return False
             time.sleep(0.1)

@@ -143,9 +143,10 @@ def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
         WholeCheckpointIO().load_checkpoint(tmp_path / "step_00000001.ckpt")
 
 
-def begin(folder: Path, recipe_text: str, *, resume: bool) -> None:
-    with RunFolder(folder).begun(recipe_text, resume=resume):
-        pass
+def begin(folder: Path, recipe_text: str, *, resume: bool) -> list[str]:
+    said: list[str] = []
+    with RunFolder(folder).begun(recipe_text, said.append, resume=resume):
+        return said
 
 
 def test_a_used_folder_needs_resume(tmp_path: Path) -> None:
@@ -158,13 +159,18 @@ def test_a_used_folder_needs_resume(tmp_path: Path) -> None:
 
 def test_one_training_at_a_time_is_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixelcontrast.files._PATIENCE", 0)
-    with RunFolder(tmp_path).begun("seed: 0\n", resume=False):
+    said: list[str] = []
+    with RunFolder(tmp_path).begun("seed: 0\n", said.append, resume=False):
         half = tmp_path / "weights.safetensors.partial"
         half.write_text("half")
-        with pytest.raises(RunError, match="another process trains in .*; wait for its end, stop it, or choose"):
-            begin(tmp_path, "", resume=True)
+        with (
+            pytest.raises(RunError, match="another process trains in .*; wait for its end, stop it, or choose"),
+            RunFolder(tmp_path).begun("", said.append, resume=True),
+        ):
+            pass
         assert half.exists()
-    begin(tmp_path, "", resume=True)
+    assert said == [f"another process trains in {tmp_path}; waiting two minutes for its end"]
+    assert begin(tmp_path, "", resume=True) == []
     assert not half.exists()
 
 

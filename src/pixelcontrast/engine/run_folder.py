@@ -103,10 +103,10 @@ class RunFolder(EvaluationFolder):
         return self.path / "report.html"
 
     @contextmanager
-    def begun(self, recipe_text: str, *, resume: bool) -> Iterator[None]:
+    def begun(self, recipe_text: str, say: Callable[[str], None], *, resume: bool) -> Iterator[None]:
         """Make the folder, or check that its run may go on, and keep other trainings out of it meanwhile.
 
-        What a killed process left half-written is cleared away.
+        What a killed process left half-written is cleared away. `say` is told if another training is waited for.
 
         Raises:
             RunError: If the folder is used and `resume` was not asked for, is not a run folder, or if another process
@@ -123,11 +123,10 @@ class RunFolder(EvaluationFolder):
             raise RunError(f"{self.path} holds files but no recipe.yaml, so it is no run that could be resumed.")
         if not used:
             write_text(self.recipe, recipe_text)
-        with exclusive(self.recipe) as alone:
+        other = f"another process trains in {self.path}"
+        with exclusive(self.recipe, wait=lambda: say(f"{other}; waiting two minutes for its end")) as alone:
             if not alone:
-                raise RunError(
-                    f"another process trains in {self.path}; wait for its end, stop it, or choose another --run-dir."
-                )
+                raise RunError(f"{other}; wait for its end, stop it, or choose another --run-dir.")
             for folder in (self.path, self.checkpoints):
                 clear_partial(folder)
             yield

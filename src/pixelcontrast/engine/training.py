@@ -116,7 +116,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     task = build_task(recipe)
     recipe.data.open("val")  # a missing split shows before the training, not after
     # the other ranks find the folder as the first makes it
-    with folder.begun(recipe_text, resume=resume) if first else nullcontext():
+    with folder.begun(recipe_text, say, resume=resume) if first else nullcontext():
         checkpoint = folder.resume_point(say) if resume else None
         if first:
             describe(task, console)
