@@ -7,6 +7,7 @@
 kernel   the loss in bfloat16, by kernels and without, against the bare products (goal: within 2.5 x)
 step     a training step of HRNet-W48 at 512x1024, batch 8, in bfloat16, with contrast and without, and contrast alone
          (goal: with projection="sampled" at most 3 % of the step)
+profile  which operators and kernels the time of contrast alone goes to
 waits    whole training steps with contrast, of which no operation may wait for the GPU
 float16  training steps in float16 with a scaler: finite losses, no step skipped but the scaler's first ones
 pinned   a memory in pinned host memory against one on the GPU: equal losses, time of both
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,15 +125,32 @@ def step(sizes: Sizes) -> dict[str, Any]:
         functions[f"with contrast, {mining}, sampled"] = training_step(network, contrast, batch, sizes)
     dense = criterion(network, sizes, projection="dense")
     functions["with contrast, semi_hard, dense"] = training_step(network, dense, batch, sizes)
-    with torch.no_grad():
-        output = network(batch.image)
-    features = output.features.to(torch.bfloat16).requires_grad_()
-    mixed = torch.autocast(sizes.device, dtype=torch.bfloat16)  # as within a step
-    for mining, contrast in sampled.items():
-        functions[f"contrast alone, {mining}, sampled"] = backward_of(
-            mixed(contrast.forward), features, batch.labels, output.logits
-        )
+    for mining, alone in contrast_alone(network, sampled, batch, sizes).items():
+        functions[f"contrast alone, {mining}, sampled"] = alone
     return ratios(measure(functions, sizes.repetitions), to="cross entropy")
+
+
+def profile(sizes: Sizes) -> dict[str, Any]:
+    """The twenty operators and kernels that take longest in contrast alone: milliseconds and calls of a step."""
+    network, batch = segmentor(sizes), batch_of(sizes)
+    criteria = {mining: criterion(network, sizes, mining=mining) for mining in ("semi_hard", "all")}
+    results = {}
+    for mining, run in contrast_alone(network, criteria, batch, sizes).items():
+        run()
+        with torch.profiler.profile() as profiler:
+            for _ in range(sizes.repetitions):
+                run()
+        table = profiler.key_averages()
+        kind = "self_device_time_total" if sizes.device == "cuda" else "self_cpu_time_total"
+        longest = sorted(table, key=lambda entry: getattr(entry, kind), reverse=True)[:20]
+        results[mining] = {
+            entry.key: {
+                "ms": getattr(entry, kind) / 1000 / sizes.repetitions,
+                "calls": entry.count / sizes.repetitions,
+            }
+            for entry in longest
+        }
+    return results
 
 
 def waits(sizes: Sizes) -> dict[str, Any]:
@@ -184,6 +202,7 @@ def pinned(sizes: Sizes) -> dict[str, Any]:
 PARTS: dict[str, Callable[[Sizes], dict[str, Any]]] = {
     "kernel": kernel,
     "step": step,
+    "profile": profile,
     "waits": waits,
     "float16": float16,
     "pinned": pinned,
@@ -203,6 +222,20 @@ def criterion(network: Segmentor, sizes: Sizes, *, storage: str = "device", **op
     ).to(sizes.device)
     fill(contrast)
     return contrast
+
+
+def contrast_alone(
+    network: Segmentor, criteria: Mapping[str, PixelContrast], batch: Batch, sizes: Sizes
+) -> dict[str, Callable[[], object]]:
+    """Of each criterion forward, backward and memory, as within a training step."""
+    with torch.no_grad():
+        output = network(batch.image)
+    features = output.features.to(torch.bfloat16).requires_grad_()
+    mixed = torch.autocast(sizes.device, dtype=torch.bfloat16)
+    return {
+        name: backward_of(mixed(contrast.forward), features, batch.labels, output.logits)
+        for name, contrast in criteria.items()
+    }
 
 
 def batch_of(sizes: Sizes) -> Batch:

@@ -6,7 +6,8 @@
 #   DATA=PATH/TO/camvid bash benchmarks/gpu.sh cost w48     # some
 #   DATA=PATH/TO/camvid bash benchmarks/gpu.sh --small      # tiny sizes, on the CPU where there is no GPU; shows that it runs
 #
-# kernel, step, waits, float16, pinned   see benchmarks/gpu.py
+# kernel, step, profile, waits,
+# float16, pinned                        see benchmarks/gpu.py
 # cost                                   whole training steps of HRNet-W48 at 512x1024, see benchmarks/training_cost.py
 # w18, w48, r50, r101, ocr               CamVid at full size: cross entropy against contrast, SEEDS seeds, JOBS runs at a
 #                                        time, STEPS steps (CHECKPOINT: steps between checkpoints)
@@ -23,7 +24,7 @@ runs="${RUNS:-runs/gpu}"
 small=()
 [ "${1:-}" = --small ] && { small=(--small); shift; }
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(kernel step waits float16 pinned cost w18 w48 r50 r101 ocr)
+[ ${#parts[@]} -gt 0 ] || parts=(kernel step profile waits float16 pinned cost w18 w48 r50 r101 ocr)
 
 within_limit() { # runs a command, which is told to stop at the limit, and killed half a minute later
   local code=0
@@ -64,7 +65,7 @@ failed=0
 for part in "${parts[@]}"; do
   small_backbone=resnet10t
   case $part in
-    kernel | step | waits | float16 | pinned) within_limit "$python" benchmarks/gpu.py "$part" "${small[@]:---output=$output}" ;;
+    kernel | step | profile | waits | float16 | pinned) within_limit "$python" benchmarks/gpu.py "$part" "${small[@]:---output=$output}" ;;
     cost)
       if [ ${#small[@]} -eq 0 ]; then
         within_limit "$python" benchmarks/training_cost.py cityscapes/hrnet_w48 --set data.batch_size=8 \

@@ -41,8 +41,9 @@ def test_a_part_for_a_gpu_runs_on_a_cpu_and_is_not_repeated(small_gpu, tmp_path:
 
 @pytest.mark.slow
 def test_every_other_part_for_a_gpu_runs_on_a_cpu(small_gpu, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    small_gpu("step", "float16", "pinned")
+    small_gpu("step", "profile", "float16", "pinned")
     assert results(tmp_path / "gpu_step.json")["cross entropy"]["ratio"] == 1.0
+    assert all(entry["calls"] >= 1 for entry in results(tmp_path / "gpu_profile.json")["semi_hard"].values())
     assert results(tmp_path / "gpu_float16.json")["finite"] is True
     losses = results(tmp_path / "gpu_pinned.json")["losses"]
     assert losses["device"] == losses["cpu"]
