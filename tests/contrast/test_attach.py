@@ -220,10 +220,28 @@ def test_copies_of_model_and_contrast_together_work_on_their_own() -> None:
         losses = [each["contrast"](labels, each["model"](images)) for each in (pair, twin)]
         assert torch.equal(*losses)
         pair.load_state_dict(twin.state_dict())
-    twin = copy.deepcopy(pair)
-    twin["model"].eval()
-    twin["contrast"](labels, twin["model"](images))
-    assert twin["contrast"].criteria[0].memory.clock == pair["contrast"].criteria[0].memory.clock
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+@pytest.mark.parametrize("contrast_first", [False, True])
+def test_a_copy_follows_the_mode_of_the_model_that_was_copied_with_it(
+    duplicate: Callable[[Any], Any], contrast_first: bool
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, CLASSES, 1))
+    images, labels = batch()
+    contrast = attach(model, at="0", num_classes=CLASSES, memory=MEMORY)
+    contrast(labels, model(images))
+    if contrast_first:
+        twin, network = duplicate((contrast, model))
+    else:
+        network, twin = duplicate((model, contrast))
+    model.eval()
+    clocks = []
+    for training in (True, False, True):
+        network.train(training)
+        twin(labels, network(images))
+        clocks.append(int(twin.criteria[0].memory.clock))
+    assert clocks == [2, 2, 3]
 
 
 def test_a_first_call_without_gradients_of_any_kind_leaves_contrast_trainable() -> None:

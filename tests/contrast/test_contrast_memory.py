@@ -236,6 +236,8 @@ def test_casting_a_module_leaves_the_memory_as_constructed(cast) -> None:  # typ
 def test_the_memory_follows_its_module_to_a_device() -> None:
     bank = MemoryBank(3, 4, pixels_per_class=13, regions_per_class=5).to("meta")
     assert bank.rows.device.type == bank.clock.device.type == "meta"
+    with pytest.raises(RuntimeError, match=r"rows is on the meta device, which holds nothing; call to_empty"):
+        bank.load_state_dict(filled_bank().state_dict())
     bank.to_empty(device="cpu")
     assert (bank.keys().labels == -1).all()
 

@@ -206,6 +206,39 @@ def test_absent_rows_have_no_influence_whatever_they_hold(rule: str) -> None:
         assert torch.equal(clean, other)
 
 
+@pytest.mark.parametrize("rule", MININGS)
+@pytest.mark.parametrize("where", ["anchors", "batch", "memory"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_shows_in_the_loss(rule: str, where: str, bad: float) -> None:
+    rows = {name: unit(count) for name, count in (("anchors", 4), ("batch", 20), ("memory", 100))}
+    rows[where][2] = bad
+    labels = {name: torch.arange(each.shape[0]) % 2 for name, each in rows.items()}
+    batch, memory = (PixelSet(rows[name], labels[name]) for name in ("batch", "memory"))
+    loss = contrast_key_sets(
+        rows["anchors"], labels["anchors"], batch, memory, mining=rule, positives_per_anchor=60,
+        negatives_per_anchor=60,
+    )  # fmt: skip
+    assert not loss.isfinite()
+
+
+@pytest.mark.parametrize("rule", MININGS)
+def test_the_cpu_chooses_what_any_device_chooses_of_keys_that_are_not_finite(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = unit(100).index_fill(0, torch.tensor([3, 40]), torch.nan)
+    arguments = (unit(4), torch.tensor([0, 1, -1, -(1 << 62)]), keys, torch.arange(100) % 2)
+    options = {"mining": rule, "positives_per_anchor": 5, "negatives_per_anchor": 5}
+    chosen = mine_keys(*arguments, **options)
+    monkeypatch.setattr(mining, "mine_on_cpu", mine_anywhere)
+    assert all(torch.equal(*pair) for pair in zip(chosen, mine_keys(*arguments, **options), strict=True))
+
+
+def test_any_negative_label_is_an_anchor_that_is_not_there() -> None:
+    positives, negatives = mine_keys(unit(2), torch.tensor([0, -(1 << 62)]), unit(9), torch.arange(9) % 2)
+    assert (positives[1] == -1).all()
+    assert (negatives[1] == -1).all()
+
+
 def test_weights_are_finite_where_there_is_no_negative() -> None:
     none = torch.full((1, 2), -1)
     similarity = torch.zeros(1, 2)
@@ -253,6 +286,7 @@ def test_the_pool_is_counted_in_whole_numbers() -> None:
     rule = Rule("semi_hard", 1, 1, 0.1)
     assert [rule.pool(valid) for valid in (0, 1, 10, 11, 30, 190_000)] == [0, 1, 1, 2, 3, 19_000]
     assert rule.pool(torch.tensor([30, 31])).tolist() == [3, 4]
+    assert Rule("semi_hard", 1, 1, 1e-9).pool(190_000) == 1
 
 
 def test_mistakes_are_named() -> None:

@@ -60,6 +60,12 @@ def test_ignored_pixels_have_no_influence_whatever_they_hold() -> None:
     assert torch.equal(region_means(embeddings, labels, 2).embeddings, before.embeddings)
 
 
+def test_an_ignored_id_outside_of_a_small_type_is_no_class() -> None:
+    labels = torch.tensor([[156, 1]], dtype=torch.uint8)
+    found = region_means(torch.ones(1, 2, 2), labels, 171, ignore_index=-100)
+    assert found.labels[[1, 156]].tolist() == [1, 156]
+
+
 def test_low_precision_is_summed_in_float32() -> None:
     embeddings = torch.ones(1, 1, 64, 64, dtype=torch.bfloat16)
     embeddings[0, 0, 0, 0] = -1

@@ -1,6 +1,7 @@
 """The streaming loss: equal to the dense one, with a gradient that is ready before backward, in little memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelcontrast.ops import contrast_key_sets, pixel_contrast_loss, selection, streaming
+from pixelcontrast.ops.selection import Rule
 from pixelcontrast.types import PixelSet
 
 
@@ -82,6 +84,20 @@ def test_anchors_among_themselves_equal_the_dense_form(num_classes: int) -> None
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("operator", ["stream", "contrast_mined"])
+def test_gradients_lie_in_memory_as_a_compiler_is_told(operator: str) -> None:
+    anchors, batch = unit(6), unit(10).T.contiguous().T
+    labels, seed = torch.arange(10) % 3, torch.tensor(5)
+    arguments = [anchors, labels[:6], batch, labels, unit(10), labels, torch.tensor(0.1, dtype=torch.float64), None]
+    options: dict[str, Any] = {"gradient": True, "batch_gradient": True, "triton": False}
+    if operator == "contrast_mined":
+        arguments.append(seed)
+        options = Rule("semi_hard", 3, 4, 0.5).arguments() | {"gradient": True, "batch_gradient": True}
+    run = getattr(torch.ops.pixelcontrast, operator)
+    torch.library.opcheck(run, tuple(arguments), options, test_utils=("test_faketensor",))
+
+
 def test_keys_may_change_between_forward_and_backward() -> None:
     anchors, labels = unit(20).requires_grad_(), torch.arange(20) % 3
     memory, memory_labels = unit(3000), torch.arange(3000) % 3
@@ -111,7 +127,7 @@ def test_second_derivatives_are_refused_clearly() -> None:
     anchors, labels = unit(6).requires_grad_(), torch.arange(6) % 2
     loss = pixel_contrast_loss(anchors, labels, unit(9), torch.arange(9) % 2, implementation="streaming")
     (gradient,) = torch.autograd.grad(loss, anchors, create_graph=True)
-    with pytest.raises(RuntimeError, match='pass implementation="dense"'):
+    with pytest.raises(RuntimeError, match=r'pixel_contrast_loss\(..., implementation="dense"\) for second'):
         gradient.sum().backward()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pixelcontrast.contrast.checks import check_label_range
 from pixelcontrast.contrast.criterion import PixelContrast
 from pixelcontrast.contrast.lazy import LazyContrast
 from pixelcontrast.contrast.options import ContrastOptions
-from pixelcontrast.contrast.recording import Recorder
+from pixelcontrast.contrast.recording import ModeRecorder, Recorder
 from pixelcontrast.contrast.taps import Tap, as_map, find_module, unwrapped
 from pixelcontrast.contrast.targets import (
     cell_labels,
@@ -38,7 +37,7 @@ class AttachedContrast(nn.Module):
     checkpoint. It follows the device of the features, and the mode of the model: under `model.eval()` the loss is
     computed and no state changes. Under `torch.distributed` its gradients are averaged over ranks.
 
-    A copy of the model (`copy.deepcopy`, an EMA) feeds nothing; a copy of both together works on its own.
+    A copy of the model (`copy.deepcopy`, an EMA) feeds nothing; a copy of both together, pickled too, works on its own.
     """
 
     def __init__(
@@ -70,7 +69,9 @@ class AttachedContrast(nn.Module):
         self._checked = False
         self._agreed = False
         self._recorders = tuple(Recorder(tap.module, tap.pick) for tap in taps)
+        self._mode = ModeRecorder()
         self._handles = [m.register_forward_hook(hook) for m, hook in zip(modules, self._recorders, strict=True)]
+        self._handles.append(inner.register_forward_pre_hook(self._mode))
         self.register_load_state_dict_pre_hook(_materialize_from)  # type: ignore[no-untyped-call]
 
     def forward(
@@ -121,7 +122,10 @@ class AttachedContrast(nn.Module):
         }
 
     def detach(self) -> None:
-        """Take the hooks off the model, which is then as it was. Calling it twice does no harm."""
+        """Take the hooks off the model, which is then as it was; off a copy not, where they do nothing any more.
+
+        Calling it twice does no harm.
+        """
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -149,15 +153,6 @@ class AttachedContrast(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_model": None, "_handles": []}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> AttachedContrast:
-        copied = self.__class__.__new__(self.__class__)
-        memo[id(self)] = copied
-        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        model = self._model() if self._model is not None else None
-        twin = memo.get(id(model))  # the copy follows the mode of the model that was copied with it, before it
-        copied._model = None if twin is None else weakref.ref(twin)
-        return copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -218,7 +213,7 @@ class AttachedContrast(nn.Module):
 
     def _trains(self) -> bool:
         model = self._model() if self._model is not None else None
-        return self.training and (model is None or model.training)
+        return self.training and (self._mode if model is None else model).training
 
     def _advance(self) -> float:
         """The weight of this call, which is counted in training."""

@@ -178,13 +178,14 @@ class MemoryBank(nn.Module):
         """
         num_images = regions.labels.shape[0] // self.num_classes
         caps = (num_images, self.candidates_per_class or num_images * self.pixels_per_region)
-        offset = 0
         for kind, candidates in enumerate((regions, pixels)):
             if self.capacities[kind]:
-                rows = self._gather(self._usable(candidates), min(caps[kind], self.capacities[kind]))
-                self._write(rows, kind, offset)
-            offset += self.capacities[kind]
+                self._write(self._gather(self._usable(candidates), min(caps[kind], self.capacities[kind])), kind)
         self.clock += 1
+
+    def rows_of(self, kind: int, classes: Int[Tensor, "..."], slots: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """Where slots of classes' rings lie; kind 0 are the regions, 1 the pixels."""
+        return classes * sum(self.capacities) + kind * self.capacities[0] + slots
 
     def _usable(self, rows: PixelSet) -> PixelSet:
         """Rows in the dtype of the memory; those that are not finite, or without a direction, lose their label."""
@@ -202,12 +203,12 @@ class MemoryBank(nn.Module):
             return rows
         return ranks.gather_set(compact(rows, num_classes=self.num_classes, capacity=cap))
 
-    def _write(self, rows: PixelSet, kind: int, offset: int) -> None:
+    def _write(self, rows: PixelSet, kind: int) -> None:
         capacity = self.capacities[kind]
         ranked = class_ranks(rows.labels, self.num_classes)
         slots = ring_slots(ranked, self.cursors[kind], capacity)
         spare = self.labels.shape[0] - 1
-        targets = (ranked.labels * sum(self.capacities) + offset + slots).where(slots >= 0, spare)
+        targets = self.rows_of(kind, ranked.labels, slots).where(slots >= 0, spare)
         overwrite(self.rows, rows.embeddings[ranked.order], targets)
         self.labels.index_copy_(0, targets, ranked.labels.where(slots >= 0, -1))
         self.stamps.index_copy_(0, targets, self.clock.expand_as(targets))
@@ -275,6 +276,8 @@ class MemoryBank(nn.Module):
                     f"{key} must be {list(mine.shape)}, got {list(state_dict[key].shape)}: the checkpoint's memory"
                     " has other capacities or classes; train with the options it was made with"
                 )
+            elif mine.is_meta:
+                error_msgs.append(f"{key} is on the meta device, which holds nothing; call to_empty(device=...) first")
             else:
                 mine.copy_(state_dict[key])
 

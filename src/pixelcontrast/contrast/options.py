@@ -96,7 +96,7 @@ class ContrastOptions:
             as the embeddings.
         projection_norm: "none", or "batch" for a batch normalisation in the projection head, with "dense" only.
         region_pixels: Most pixels of a region that its mean is taken over under "sampled".
-        max_region_pixels: Most pixels of all regions together under "sampled".
+        max_region_pixels: Most pixels of all regions together under "sampled", on each rank.
         memory: What is kept from earlier steps. None: nothing.
         gather_ranks: Whether the memory takes the candidates of every rank. None: yes if there is more than one.
         gather_keys: Whether the in-batch keys are those of every rank, with gradients to all of them.

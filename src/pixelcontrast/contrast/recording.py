@@ -106,6 +106,16 @@ class Recorder:
         self._awaited = False
 
 
+class ModeRecorder:
+    """A forward pre-hook that remembers in which mode a model last ran; copied with it, it tells that of the copy."""
+
+    training = True
+
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
+        """Record the mode of a forward pass."""
+        self.training = module.training
+
+
 DATA_PARALLEL = (
     "nn.DataParallel runs copies of the model in threads, so that one loss cannot see the features of all of them;"
     " use torch.nn.parallel.DistributedDataParallel (torchrun), or one device"

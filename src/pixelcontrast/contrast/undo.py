@@ -41,13 +41,13 @@ def mark(memory: MemoryBank, *, images: int, calls: int = 1) -> MemoryMark:
     """
     candidates = images * calls * ranks.world_size()
     spare = memory.labels.shape[0] - 1  # the row that takes what is not stored
-    offset, slots = 0, [memory.labels.new_full((1,), spare)]
-    first = torch.arange(memory.num_classes, device=memory.labels.device)[:, None] * sum(memory.capacities)
+    slots = [memory.labels.new_full((1,), spare)]
+    classes = torch.arange(memory.num_classes, device=memory.labels.device)[:, None]
     for kind, most in enumerate((candidates, candidates * memory.pixels_per_region)):
         capacity = memory.capacities[kind]
-        steps = torch.arange(min(most, capacity), device=first.device)
-        slots.append((first + offset + (memory.cursors[kind][:, None] + steps) % max(capacity, 1)).flatten())
-        offset += capacity
+        steps = torch.arange(min(most, capacity), device=classes.device)
+        reached = (memory.cursors[kind][:, None] + steps) % max(capacity, 1)
+        slots.append(memory.rows_of(kind, classes, reached).flatten())
     at_risk = torch.cat(slots)
     small = tuple(getattr(memory, name).clone() for name in _SMALL)
     rows = memory.rows[at_risk.to(memory.rows.device)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pixelcontrast.ops.selection import Mined, Rule, Scores, score
+from pixelcontrast.ops.selection import Mined, Rule, Scores, mine_anywhere, score
 from pixelcontrast.ops.windows import KeySets
 
 _BLOCK = 2048  # keys multiplied at a time
@@ -21,11 +21,14 @@ _GROUP = 1 << 20  # similarities ranked at a time
 
 def mine_on_cpu(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: Tensor, rule: Rule) -> Iterator[Mined]:
     """Mine a few anchors at a time. See `mining.mine_keys`."""
+    if not _all_finite(anchors, anchor_labels, sets):
+        yield from mine_anywhere(anchors, anchor_labels, sets, seed=seed, rule=rule)  # NaN has no threshold
+        return
     present = _Present(sets)
     scores = Scores.make(seed, anchors.shape[0], present.total)
     own = present.columns_of(sets.own_key, anchor_labels)
     kind = present.kind_of(own, anchor_labels)
-    order = (3 * anchor_labels + kind).argsort(stable=True)
+    order = (3 * anchor_labels.clamp(min=-1) + kind).argsort(stable=True)
     order = order[int((anchor_labels < 0).sum()) :]
     step = rule.anchors_at_once(present.size, anchors.element_size())
     buffer = anchors.new_empty(min(step, anchors.shape[0]), -(-present.size // _ALIGN) * _ALIGN)[:, : present.size]
@@ -38,6 +41,12 @@ def mine_on_cpu(anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, seed: 
             picker = _Picker(present, rule, scores.of_keys, scores.of_anchors[here, None])
             picker.run(mined, group, similarity[group], label, own[here, None], kind_here)
         yield mined
+
+
+def _all_finite(anchors: Tensor, anchor_labels: Tensor, sets: KeySets) -> bool:
+    rows = ((anchors, anchor_labels), (sets.batch, sets.batch_labels), (sets.memory, sets.memory_labels))
+    sums = (part.sum(dim=1, dtype=anchors.dtype).where(labels >= 0, 0) for part, labels in rows)
+    return all(bool(each.isfinite().all()) for each in sums)
 
 
 def _groups(labels: Tensor, kinds: Tensor, size: int) -> Iterator[tuple[slice, int, int]]:

@@ -55,8 +55,6 @@ def _contrast(
     add_rows = add_rows_on_cpu if on_cpu and memory.shape[0] > 16 * (positives + negatives) else _add_rows
     # rows that are not there may hold anything, even NaN, which a weight of 0 would not undo
     anchors, batch = anchors.where((anchor_labels >= 0)[:, None], 0), batch.where((batch_labels >= 0)[:, None], 0)
-    if on_cpu and not bool(anchors.isfinite().all() & batch.isfinite().all()):
-        return _not_a_number(anchors, batch if batch_gradient else batch[:0])  # NaN has no order to be mined by
     sets = KeySets(batch, batch_labels, memory, memory_labels, own_key)
     rule = Rule(mining, positives, negatives, pool_share)
     with torch.autocast(anchors.device.type, enabled=False):
@@ -66,11 +64,6 @@ def _contrast(
             loss.add(part, gradient=gradient, batch_gradient=batch_gradient)
         of_temperature = -(anchors * loss.of_anchors).sum() / temperature
         return loss.loss, loss.of_anchors, loss.of_batch if batch_gradient else batch[:0].clone(), of_temperature
-
-
-def _not_a_number(anchors: Tensor, batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    scalar = anchors.new_full((), torch.nan)
-    return scalar, torch.full_like(anchors, torch.nan), torch.full_like(batch, torch.nan), scalar.clone()
 
 
 _contrast.register_fake(shapes_of_gradients)

@@ -50,7 +50,7 @@ def mine_keys(
     Raises:
         ValueError: If a number is outside its range, or `own_key` has another shape.
 
-    Memory: some 64 MiB beside the result at 190,000 keys, for the similarities are computed a few anchors at a time.
+    Memory: some 90 MiB at 190,000 keys, for the similarities are computed a few anchors at a time.
     """
     rule = Rule(mining, positives_per_anchor, negatives_per_anchor, pool_share)
     if own_key is not None and own_key.shape != anchor_labels.shape:

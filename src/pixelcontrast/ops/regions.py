@@ -24,7 +24,8 @@ def region_means(
     .. math:: r_{b,c} = \frac{\sum_{i : y_i = c} e_i}{\lVert \sum_{i : y_i = c} e_i \rVert}
 
     Args:
-        embeddings: Map of unit vectors, in any floating type; summed in float32 or better.
+        embeddings: Map of unit vectors, in any floating type; summed in float32 or better. One that is not finite
+            spoils all regions of its image, whatever its label.
         labels: Class ids on the same grid; `ignore_index` and ids outside 0..num_classes-1 belong to no region.
         num_classes: Number of classes.
         ignore_index: Label of pixels without a class.
@@ -45,7 +46,7 @@ def region_means(
             f" got {list(labels.shape)}; use resize_labels"
         )
     pixels = embeddings.flatten(2).to(torch.promote_types(embeddings.dtype, torch.float32))
-    flat = labels.flatten(1)[:, None]
+    flat = labels.flatten(1)[:, None].long()  # a number beyond the range of a small dtype would be wrapped into it
     classes = torch.arange(num_classes, device=labels.device)[:, None]
     member = (flat == classes) & (flat != ignore_index)
     shares = member.to(pixels.dtype)

@@ -99,7 +99,8 @@ def sample_regions(
         ignore_index: Label of pixels without a class.
         seed: Equal seeds draw equal pixels.
         first_row: Number of the first pixel in the randomness: a rank that holds images 8..15 of a batch passes the
-            number of pixels in images 0..7 and draws what one process would have drawn.
+            number of pixels in images 0..7 and draws what one process would have drawn (without `max_pixels`, which
+            each rank divides between its own regions).
 
     Returns:
         Positions in the flattened batch and grid, labels, and ranks of the draw within the region (0 is the first),

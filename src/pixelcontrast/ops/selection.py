@@ -68,7 +68,7 @@ class Rule:
         if self.mining != "semi_hard":
             return valid
         # 0.1 as a float times 30 is above 3; as a fraction it is 3
-        share = Fraction(self.pool_share).limit_denominator(1_000_000)
+        share = max(Fraction(self.pool_share).limit_denominator(1_000_000), Fraction(1, 1_000_000))
         return -(-valid * share.numerator // share.denominator)
 
     def anchors_at_once(self, num_keys: int, item_size: int) -> int:

@@ -96,7 +96,7 @@ def _(gradient: Tensor, incoming: Tensor) -> Tensor:
 def _refuse(ctx: Any, incoming: Tensor) -> tuple[None, None]:
     raise RuntimeError(
         "the streaming loss computes its gradient in the forward pass, which cannot be differentiated again; "
-        'pass implementation="dense" for second derivatives'
+        'use pixel_contrast_loss(..., implementation="dense") for second derivatives'
     )
 
 

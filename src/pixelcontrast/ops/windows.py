@@ -184,7 +184,7 @@ class Stream:
 
     def _key_gradient(self, keys: Tensor, windows: Windows) -> Tensor:
         """With respect to one set of keys, which takes a third product."""
-        gradient = torch.zeros(keys.shape, dtype=self.anchors.dtype, device=self.anchors.device)
+        gradient = torch.zeros_like(keys)
         # logsumexp of an empty set is -inf; +inf makes the weights 0
         negatives = self.negatives.where(self.total > 0, torch.inf)[:, None]
         scale = (self.sigmas * self.share)[:, None]
