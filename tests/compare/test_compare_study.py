@@ -80,6 +80,11 @@ def test_a_failed_run_is_reported_and_only_it_is_run_again() -> None:
     assert "contrast, seed 1: failed, exit code 1" in Path("console.txt").read_text()
     assert "no more memory" in Path("console.txt").read_text()
 
+    text = Path("out/compare.md").read_text()
+    assert "| cross_entropy | 2 | 50.50 | 0.71 | 50.00 51.00 |" in text
+    assert "| contrast | 1 | 52.00 | - | 0: 52.00 | +2.00 (1 of 2 seeds) |" in text
+    assert "| road | 50.50 | +2.00 - (1 of 2 seeds) |" in text
+
     Path("repaired").touch()
     Path("ran").write_text("")
     comparison, failures = run()
@@ -97,6 +102,8 @@ def test_a_failed_run_is_reported_and_only_it_is_run_again() -> None:
     text = Path("out/compare.md").read_text()
     assert "| contrast | 2 | 52.75 | 1.06 | 52.00 53.50 | +2.25 |" in text
     assert "| pole | absent | - |" in text
+    assert "- left out of the means, as in neither labels nor predictions: pole" in text
+    assert "their protocol" not in text
     assert stored["cost"]["contrast"] == {"images_per_second": 8.0, "peak_bytes": 2_000_000}
     assert "| contrast | 8.0 | 1.25 | 2 | 1.00 |" in text
     assert (stored["commit"], stored["threads"]) == ("abc", "1, 2")
@@ -110,6 +117,17 @@ def test_runs_of_another_recipe_are_not_mixed_in() -> None:
     with pytest.raises(RunError, match=r"another recipe.*\n.*trainer.max_steps: \d+, now 7"):
         run(num_seeds=1, overrides=("trainer.max_steps=7",))
     run(num_seeds=1, overrides=("trainer.checkpoint_every=7",))  # does not change what comes out
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_every_way_that_runs_were_scored_in_is_told() -> None:
+    train = Path("train.py")
+    train.write_text(train.read_text().replace('"toy val"', '"toy val" + ", mirrored" * (arm == "contrast")'))
+    run(num_seeds=1)
+    text = Path("out/compare.md").read_text()
+    assert "toy val; toy val, mirrored" in text
+    assert "note: the runs differ in their protocol" in text
+    assert json.loads(Path("out/compare.json").read_text())["protocol"] == "toy val; toy val, mirrored"
 
 
 def test_nothing_done_is_still_a_table() -> None:

@@ -1,11 +1,13 @@
 """What is made of counts, and how it is kept."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from pixelcontrast.engine.bootstrap import mean_iou_interval
 from pixelcontrast.engine.examples import Choice
@@ -50,6 +52,17 @@ def test_scores_of_an_older_version_load_without_what_it_did_not_measure(tmp_pat
     assert scores.mIoU == values["mIoU"]
     assert scores.ECE is None
     assert scores.table("of an older version").row_count == 5
+
+
+def test_only_a_class_that_does_not_occur_is_called_absent() -> None:
+    tally = Tally.zeros(1, 3, CPU)
+    tally.add(0, torch.tensor([[0, 1]]), Prediction(torch.zeros(1, 2, dtype=torch.int64), torch.rand(1, 2)))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(scores_of(tally).table("toy"))
+    rows = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert cells["y"][:3] == ["0.00", "0.00", "-"]  # labelled, and never predicted
+    assert cells["z"][:3] == ["absent", "absent", "absent"]
 
 
 @pytest.mark.parametrize("text", ["{}", "no json", '{"mIoU": "high"}'])

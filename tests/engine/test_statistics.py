@@ -63,6 +63,8 @@ def test_one_seed_has_a_difference_but_no_interval() -> None:
 def test_equal_differences_have_no_p() -> None:
     found = paired_difference([2.0, 3.0], [1.0, 2.0])
     assert (found.low, found.high, found.p) == (1.0, 1.0, None)
+    noisy = paired_difference([47.02, 48.03, 49.10], [46.01, 47.02, 48.09])  # equal but for binary fractions
+    assert (noisy.mean, noisy.p) == (1.01, None)
 
 
 def test_unequal_lengths_are_refused() -> None:
@@ -81,7 +83,7 @@ def counts_by_image(seed: int, *, right: float, images: int = 40) -> torch.Tenso
 
 def test_the_interval_over_images_is_that_of_a_loop() -> None:
     pairs = [(counts_by_image(seed, right=0.8), counts_by_image(seed + 10, right=0.7)) for seed in range(3)]
-    low, high = interval_over_images(pairs)
+    low, high = interval_over_images(pairs) or (0.0, 0.0)
     generator, found = np.random.default_rng(5), []
     for _ in range(1500):
         images, seeds = generator.integers(40, size=40), generator.integers(3, size=3)
@@ -100,3 +102,11 @@ def test_the_interval_over_images_is_that_of_a_loop() -> None:
 def test_equal_runs_differ_by_nothing_on_any_images() -> None:
     counts = counts_by_image(0, right=0.5)
     assert interval_over_images([(counts, counts)]) == (0.0, 0.0)
+
+
+def test_draws_without_labels_are_left_out_of_the_interval() -> None:
+    ours, theirs = counts_by_image(0, right=0.8), counts_by_image(1, right=0.7)
+    ours[3:], theirs[3:] = 0, 0
+    low, high = interval_over_images([(ours, theirs)]) or (0.0, 0.0)
+    assert 0 < low < high
+    assert interval_over_images([(torch.zeros_like(ours), torch.zeros_like(theirs))]) is None

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
+from block_scenes import write_camvid
 from pixelcontrast.data import training_loader
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.training import build_task
-from pixelcontrast.errors import RunError
+from pixelcontrast.errors import DataError, RunError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.recipe.root import Recipe, load
 from pixelcontrast.types import Batch
@@ -105,6 +107,33 @@ def test_figures_of_contrast_are_logged_and_the_costly_ones_rarely(recipe: Recip
     assert [line["step"] for line in lines if "contrast/gradient_ratio" in line] == [19]
     assert lines[-1]["contrast/gradient_ratio"] > 0
     assert lines[-1]["contrast/effective_rank"] >= 1
+
+
+def test_figures_are_means_over_the_batches_of_a_step(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: dict[int, list[float]] = {}
+    step = SegmentationTask.training_step
+
+    def noting(task: SegmentationTask, batch: Batch, batch_idx: int) -> torch.Tensor:
+        loss = step(task, batch, batch_idx)
+        losses.setdefault(task.global_step, []).append(float(loss.detach()))
+        return loss
+
+    monkeypatch.setattr(SegmentationTask, "training_step", noting)
+    run(shortened(recipe, accumulate=3, max_steps=2), tmp_path / "run")
+    logged = {line["step"]: line["loss"] for line in metrics_of(tmp_path / "run") if "loss" in line}
+    assert [len(batches) for batches in losses.values()] == [3, 3]
+    assert logged == {number: pytest.approx(np.mean(batches), rel=1e-4) for number, batches in losses.items()}
+
+
+def test_a_split_without_a_labelled_pixel_ends_a_run_before_it_begins(recipe: Recipe, tmp_path: Path) -> None:
+    root = write_camvid(tmp_path / "camvid")
+    for path in (root / "valannot").iterdir():
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 11)).save(path)  # void
+    with pytest.raises(DataError, match="camvid val: expected pixels of some class .* ignored in all 3 images"):
+        run(replace(recipe, data=replace(recipe.data, root=str(root))), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_collapse_is_announced_once_at_the_second_look(

@@ -110,6 +110,15 @@ def test_one_seed_each_says_that_it_knows_no_spread(tmp_path: Path) -> None:
     assert "Over the choice of images alone" in page.text
 
 
+def test_an_interval_over_images_is_of_the_runs_whose_difference_is_shown(tmp_path: Path) -> None:
+    runs = [MadeRun(contrast=False, seed=seed).write(tmp_path / f"plain_{seed}") for seed in (0, 1)]
+    runs.append(MadeRun(seed=1, skill=0.8).write(tmp_path / "contrast_1"))
+    page = page_of(*runs, output=tmp_path / "report.html")
+    assert "one seed in common: how much seeds differ is unknown" in page.text
+    assert "Over the choice of images alone" not in page.text  # it would be of the first runs, seeds 0 and 1
+    assert "1 of 2 seeds" in page.text
+
+
 @pytest.mark.parametrize("kept", [[], ["metrics"], ["scores"], ["metrics", "scores", "images"]])
 def test_what_is_missing_is_said_and_the_rest_is_shown(tmp_path: Path, kept: list[str]) -> None:
     folder = MadeRun(embedded=True).write(tmp_path / "run")

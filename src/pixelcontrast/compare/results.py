@@ -111,10 +111,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an arm takes, evaluation and saving included.
+    """What an arm takes.
 
     Attributes:
-        images_per_second: Mean over the runs of their medians.
+        images_per_second: Mean over the runs of their medians, which leave out evaluations and saving if these are few.
         peak_bytes: Most memory of any run: allocated by torch on a GPU, held by the process on a CPU.
     """
 
@@ -152,7 +152,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "arms": {arm: list(changes) for arm, changes in comparison.arms.items()},
         "baseline": comparison.baseline,
         "seeds": list(comparison.seeds),
-        "protocol": protocol(comparison),
+        "protocol": "; ".join(protocols(comparison)) or "no run is done",
         "equal_at_start": list(comparison.equal),
         "scores": {arm: {str(s): run.scores.mIoU for s, run in by.items()} for arm, by in runs.items()},
         "IoU": {arm: {str(s): run.scores.IoU for s, run in by.items()} for arm, by in runs.items()},
@@ -186,10 +186,9 @@ def class_names(comparison: Comparison) -> tuple[str, ...]:
     return tuple(first.IoU) if first else ()
 
 
-def protocol(comparison: Comparison) -> str:
-    """How the runs were scored, in words."""
-    first = _first(comparison)
-    return first.protocol if first else "no run is done"
+def protocols(comparison: Comparison) -> tuple[str, ...]:
+    """How the runs were scored, in words, each way once."""
+    return tuple(dict.fromkeys(run.scores.protocol for runs in comparison.runs.values() for run in runs.values()))
 
 
 def _first(comparison: Comparison) -> Scores | None:

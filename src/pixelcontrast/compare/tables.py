@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pixelcontrast.compare.results import Comparison, class_names, protocol, shown
+from pixelcontrast.compare.results import Comparison, class_names, protocols, shown
 from pixelcontrast.engine.provenance import commit, hardware
+from pixelcontrast.engine.scores import left_out
 from pixelcontrast.engine.statistics import Difference, mean_and_deviation
 
 _ARM_COLUMNS = (
@@ -20,9 +21,10 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def _circumstances(comparison: Comparison) -> list[str]:
+    ways, seeds = protocols(comparison), ", ".join(map(str, comparison.seeds))
     rows = [f"every run: `--set {change}`" for change in shown(comparison.overrides)]
     rows += [f"{arm}: {' '.join(changes) or 'the recipe as it is'}" for arm, changes in comparison.arms.items()]
-    rows.append(f"seeds {', '.join(map(str, comparison.seeds))}; last checkpoint; {protocol(comparison)}")
+    rows.append(f"seeds {seeds}; last checkpoint; {'; '.join(ways) or 'no run is done'}")
     if comparison.equal:
         rows.append(f"equal over the arms, as checked before training: {' and '.join(comparison.equal)}")
     hours = sum(sum(by_seed.values()) for by_seed in comparison.hours.values())
@@ -30,28 +32,32 @@ def _circumstances(comparison: Comparison) -> list[str]:
     rows.append(f"{'; '.join(machines) or hardware()}; threads a run: {', '.join(threads) or 'not known'}")
     rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours:.2f} hours of runs in all")
     rows += [f"note: the runs differ in their {what}" for what, found in (("hardware", machines), ("commit", commits),
-             ("threads", threads)) if len(found) > 1]  # fmt: skip
+             ("threads", threads), ("protocol", ways)) if len(found) > 1]  # fmt: skip
+    absent = left_out({arm: [run.scores for run in runs.values()] for arm, runs in comparison.runs.items()})
+    rows += [f"left out of the means, as in neither labels nor predictions: {absent}"] if absent else []
     return [f"- {row}" for row in rows]
 
 
 def _arm_table(comparison: Comparison) -> list[str]:
     rows = [_row(_ARM_COLUMNS), _row(["---"] * len(_ARM_COLUMNS))]
     for arm, runs in comparison.runs.items():
-        scores = [run.scores.mIoU for _, run in sorted(runs.items())]
+        scores = {seed: run.scores.mIoU for seed, run in sorted(runs.items())}
         cells = [arm, str(len(scores))]
         if scores:
-            mean, deviation = mean_and_deviation(scores)
-            cells += [f"{mean:.2f}", _number(deviation), " ".join(f"{score:.2f}" for score in scores)]
+            mean, deviation = mean_and_deviation(list(scores.values()))
+            whole = len(scores) == len(comparison.seeds)
+            by_seed = [f"{score:.2f}" if whole else f"{seed}: {score:.2f}" for seed, score in scores.items()]
+            cells += [f"{mean:.2f}", _number(deviation), " ".join(by_seed)]
         found = comparison.difference(arm) if arm != comparison.baseline else None
-        cells += _cells(found) if found is not None else []
+        cells += _cells(found, comparison) if found is not None else []
         rows.append(_row([*cells, *[""] * (len(_ARM_COLUMNS) - len(cells))]))
     return rows
 
 
-def _cells(found: Difference) -> list[str]:
+def _cells(found: Difference, comparison: Comparison) -> list[str]:
     p = f"{found.p:.3f}" if found.p is not None else "-"
     return [
-        f"{found.mean:+.2f}",
+        f"{found.mean:+.2f}{_share(found, comparison)}",
         _interval(found.low, found.high),
         p,
         _interval(found.bootstrap_low, found.bootstrap_high),
@@ -60,7 +66,7 @@ def _cells(found: Difference) -> list[str]:
 
 
 def _cost_table(comparison: Comparison) -> list[str]:
-    rows = [_row(("arm", "images/s", "time of a step, relative", "peak memory MB", "relative", "hours a run"))]
+    rows = [_row(("arm", "images/s", "time of an image, relative", "peak memory MB", "relative", "hours a run"))]
     rows.append(_row(["---"] * 6))
     base = comparison.cost(comparison.baseline)
     for arm in comparison.arms:
@@ -82,7 +88,8 @@ def _class_table(comparison: Comparison) -> list[str]:
         runs = comparison.runs[comparison.baseline].values()
         base = [iou for run in runs if (iou := run.scores.IoU[name]) is not None]
         mean = f"{mean_and_deviation(base)[0]:.2f}" if base else "absent"
-        rows.append(_row([name, mean, *(_signed(comparison.difference(arm, name)) for arm in comparison.others)]))
+        found = [comparison.difference(arm, name) for arm in comparison.others]
+        rows.append(_row([name, mean, *(_signed(each, comparison) for each in found)]))
     return rows
 
 
@@ -90,8 +97,14 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _signed(found: Difference | None) -> str:
-    return f"{found.mean:+.2f} {_interval(found.low, found.high)}" if found else "-"
+def _signed(found: Difference | None, comparison: Comparison) -> str:
+    return f"{found.mean:+.2f} {_interval(found.low, found.high)}{_share(found, comparison)}" if found else "-"
+
+
+def _share(found: Difference, comparison: Comparison) -> str:
+    """Of how many seeds a difference is, where it is not of all."""
+    count = len(comparison.seeds)
+    return f" ({found.seeds} of {count} seeds)" if found.seeds < count else ""
 
 
 def _interval(low: float | None, high: float | None) -> str:

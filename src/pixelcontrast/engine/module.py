@@ -86,7 +86,7 @@ class SegmentationTask(L.LightningModule):
         # Compiled for training alone: evaluation sees many sizes. A bound method is no submodule, so no name changes.
         self._network = torch.compile(segmentor.forward) if trainer_options.compile else segmentor.__call__
         self._random_state: dict[str, Any] | None = None
-        self.figures: dict[str, Tensor] = {}  # of the last batch, by name, as `record` was given them
+        self.figures: dict[str, Tensor] = {}  # of the last step, by name: means over its batches
         self.parts: dict[str, Tensor] = {}  # the terms of the last batch's loss, unweighted
 
     @property
@@ -117,12 +117,15 @@ class SegmentationTask(L.LightningModule):
         loss, parts = self.loss_of(batch, step=self.global_step)
         self.parts = {name: value for name, value in parts.items() if name.startswith("loss/")}
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        before = batch_idx % self.options.accumulate  # batches of this step
+        means = {name: value for name, value in self.figures.items() if before and name in parts}
+        parts |= {name: mean + (parts[name] - mean) / (before + 1) for name, mean in means.items()}
         self.figures = {}
         self.record({**parts, "lr": torch.tensor(rate)})
         return loss
 
     def record(self, figures: dict[str, Tensor]) -> None:
-        """Add figures of the batch in hand, 0-d each, to those that are logged, if its step is."""
+        """Add figures of the step in hand, 0-d each, to those that are logged, if it is."""
         self.figures |= figures
         number = self.global_step + 1
         if number % self.options.log_every == 0 or number >= self.options.max_steps:  # Lightning takes 2 ms for each

@@ -154,7 +154,8 @@ class Scores:
         for column in columns:
             table.add_column(column, justify="right")
         for name in self.IoU:
-            table.add_row(name, *(_cell(values[name]) for values in columns.values()))
+            cells = (_cell(values[name], absent=name in self.absent) for values in columns.values())
+            table.add_row(name, *cells)
         table.add_section()
         means = {"IoU %": self.mIoU, "accuracy %": self.mAcc, "boundary IoU %": self.boundary_mIoU}
         table.add_row("mean", *("" if (m := means.get(c)) is None else f"{m:.2f}" for c in columns), style="bold")
@@ -174,6 +175,15 @@ class Scores:
         return ", ".join(parts)
 
 
+def left_out(scores: Mapping[str, Sequence[Scores]]) -> str:
+    """Classes that the means leave out, by arm where arms, or runs of one, differ in them; empty if there are none."""
+    found = {arm: dict.fromkeys(", ".join(each.absent) or "none" for each in runs) for arm, runs in scores.items()}
+    distinct = {names for by_run in found.values() for names in by_run}
+    if len(distinct) > 1:
+        return "; ".join(f"{arm}: {' or '.join(names)}" for arm, names in found.items() if names)
+    return "".join(distinct - {"none"})
+
+
 def _percent(value: Tensor | float) -> float | None:
     return None if isnan(value) else round(100 * float(value), 4)
 
@@ -183,5 +193,7 @@ def _bin(counts: list[int]) -> tuple[int, float | None, float | None]:
     return (pixels, _percent(units / UNIT / pixels), _percent(right / pixels)) if pixels else (0, None, None)
 
 
-def _cell(value: float | None) -> str:
-    return "absent" if value is None else f"{value:.2f}"
+def _cell(value: float | None, *, absent: bool) -> str:
+    if value is None:
+        return "absent" if absent else "-"
+    return f"{value:.2f}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from pixelcontrast.contrast.ranks import rank, world_size
 from pixelcontrast.data import DataSet, LabelSpace
 from pixelcontrast.data.loader import EvaluationSample, evaluation_loader
+from pixelcontrast.data.sources import SegmentationDataset
 from pixelcontrast.engine.evaluation import tally_split
 from pixelcontrast.engine.examples import ExampleGallery, Files, clear_examples, encode_example, place_below
 from pixelcontrast.engine.pictures import as_pixels, comparison, save_picture
@@ -64,6 +65,7 @@ def score_split(
     dataset = options.open(split)
     space = dataset.label_space
     require_same_classes(segmentor, space, options.name)
+    require_labelled(dataset, f"{options.name} {split}")
     number, ranks = rank(), world_size()
     if folder is not None and number == 0:
         clear_examples(folder.examples)
@@ -82,6 +84,23 @@ def score_split(
         save_counts(folder, names, tally.images)
     words = f"{options.name} {split}, {space.num_classes} classes, {protocol.words}"
     return Scores.from_tally(tally, space.names, examples, protocol=words, images=len(names), step=step)
+
+
+def require_labelled(dataset: SegmentationDataset, data: str) -> None:
+    """Refuse a split that nothing could be scored on; as a rule the first image tells that it is none.
+
+    Raises:
+        DataError: If all pixels of all images are ignored.
+    """
+    classes = dataset.label_space.num_classes
+    for index in range(len(dataset)):
+        labels = dataset.labels(index)
+        if labels is None or bool((labels < classes).any()):  # without labels it is refused by the image's name
+            return
+    raise DataError(
+        f"{data}: expected pixels of some class to score on, but all are ignored in all {len(dataset)} images; see what"
+        " the labels hold with `pixelcontrast check`"
+    )
 
 
 def require_same_classes(segmentor: Segmentor, space: LabelSpace, data: str) -> None:

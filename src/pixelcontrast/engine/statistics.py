@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy import stats
 from torch import Tensor
 
-from pixelcontrast.ops.confusion import iou_of_margins
+from pixelcontrast.engine.bootstrap import draw_images, mean_iou_of_draws, percentiles
 
 _RESAMPLES, _IMAGE_RESAMPLES = 10_000, 2000
 
@@ -54,7 +54,7 @@ def paired_difference(scores: Sequence[float], baseline: Sequence[float]) -> Dif
         raise ValueError(
             f"expected as many scores as baseline scores, at least one; got {len(scores)}, {len(baseline)}"
         )
-    differences = np.asarray(scores, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    differences = (np.asarray(scores, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)).round(9)
     mean = float(differences.mean())
     if len(differences) < 2:
         return Difference(mean, None, None, None, None, None, 1)
@@ -71,7 +71,7 @@ def mean_and_deviation(scores: Sequence[float]) -> tuple[float, float | None]:
 
 def interval_over_images(
     pairs: Sequence[tuple[Int[Tensor, "n 3 k"], Int[Tensor, "n 3 k"]]],
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Interval of the mean difference of mIoU in percent points, over resampled seeds and images (by percentiles).
 
     Each draw takes as many images from the split and as many seeds, with replacement; one draw of images serves all
@@ -80,20 +80,17 @@ def interval_over_images(
 
     Args:
         pairs: For each seed, the counts by image of an arm and of the baseline: pixels right, labelled and predicted.
+
+    Returns:
+        Its ends; None if no draw holds a label.
     """
     generator = np.random.default_rng(0)
-    size = pairs[0][0].shape[0]
-    draws = torch.from_numpy(generator.multinomial(size, np.full(size, 1 / size), size=_IMAGE_RESAMPLES)).double()
-    by_seed = torch.stack([_mean_iou(draws, ours) - _mean_iou(draws, theirs) for ours, theirs in pairs], dim=1)
+    draws = draw_images(generator, pairs[0][0].shape[0], _IMAGE_RESAMPLES)
+    by_seed = torch.stack(
+        [mean_iou_of_draws(ours, draws) - mean_iou_of_draws(theirs, draws) for ours, theirs in pairs], dim=1
+    )
     seeds = torch.from_numpy(generator.integers(len(pairs), size=(_IMAGE_RESAMPLES, len(pairs))))
-    low, high = np.percentile(100 * by_seed.gather(1, seeds).mean(dim=1).numpy(), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _mean_iou(draws: Float[Tensor, "r n"], images: Int[Tensor, "n 3 k"]) -> Float[Tensor, " r"]:
-    """MIoU, 0 to 1, of each draw of images; float64 holds the sums of counts exactly."""
-    sums = (draws @ images.double().flatten(1)).round().long()
-    return iou_of_margins(sums.view(draws.shape[0], *images.shape[1:])).nanmean(1)
+    return percentiles(100 * by_seed.gather(1, seeds).mean(dim=1))
 
 
 def _bootstrap(differences: np.ndarray) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from pixelcontrast.engine.ranks import share_buffers
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.run_options import RunOptions
 from pixelcontrast.engine.scores import Scores
-from pixelcontrast.engine.scoring import score_split
+from pixelcontrast.engine.scoring import require_labelled, score_split
 from pixelcontrast.engine.sharding import WholeCopy
 from pixelcontrast.engine.stopping import StopSignals
 from pixelcontrast.errors import RecipeError, Stopped
@@ -114,7 +114,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     quiet_third_parties()
     require_logger(recipe.trainer.logger)
     task = build_task(recipe)
-    recipe.data.open("val")  # a missing split shows before the training, not after
+    require_labelled(recipe.data.open("val"), f"{recipe.data.name} val")  # shows before the training, not after
     # the other ranks find the folder as the first makes it
     with folder.begun(recipe_text, say, resume=resume) if first else nullcontext():
         checkpoint = folder.resume_point(say) if resume else None

@@ -88,15 +88,18 @@ def largest_flows(counts: Int[np.ndarray, "k k"], baseline: Int[np.ndarray, "k k
 def flow_costs(counts: Int[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
     r"""Points of mIoU that would be won if the pixels of a cell were given the class of their label.
 
-    The label's class wins c/union; the class they were given has c fewer false positives. Zero on the diagonal.
+    The label's class wins c/union; the class they were given has c fewer false positives, and leaves the mean if it
+    then occurs neither in labels nor in predictions. Zero on the diagonal.
     """
     counts = counts.astype(np.float64)
     hits = counts.diagonal()
     unions = counts.sum(0) + counts.sum(1) - hits
-    num_classes = max((unions > 0).sum(), 1)
+    num_classes = (unions > 0).sum()
     won = _ratio(counts, unions[:, None])
     relieved = _ratio(hits, unions - counts) - _ratio(hits, unions)
-    costs: np.ndarray = 100 * (won + relieved) / num_classes
+    total = _ratio(hits, unions).sum()
+    left = num_classes - ((unions > 0) & (unions == counts))
+    costs: np.ndarray = 100 * ((total + won + relieved) / np.maximum(left, 1) - total / max(num_classes, 1))
     np.fill_diagonal(costs, 0)
     return costs
 

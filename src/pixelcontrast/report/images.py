@@ -25,14 +25,14 @@ class ImageDuel:
         data: What hovering needs.
         better: On how many images the second arm has the higher mIoU.
         worse: On how many the lower.
-        interval: 95 % interval of the difference of mIoU over the choice of images, in points.
+        interval: 95 % interval of the difference of mIoU over the choice of images, in points; None without one.
     """
 
     svg: Markup
     data: dict[str, Any]
     better: int
     worse: int
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
 
 def scores_by_image(images: ImageCounts | None) -> dict[str, float]:

@@ -144,8 +144,8 @@ def flatten_all(spaces: Sequence[Float[np.ndarray, "n _"]]) -> list[Flat]:
     """PCA and t-SNE of the same rows in several spaces, turned to lie as the first does.
 
     t-SNE (van der Maaten and Hinton, JMLR 2008) runs on the first 50 principal components from the first two of them,
-    with perplexity 30, so equal rows give equal maps. Two maps at a time, a thread each: threads within one would make
-    sums, and with them the map, depend on the machine.
+    with perplexity 30 (a third of the pixels, if these are few), so equal rows give equal maps. Two maps at a time, a
+    thread each: threads within one would make sums, and with them the map, depend on the machine.
     """
     from threadpoolctl import threadpool_limits
 
@@ -199,13 +199,16 @@ def points_path(places: Int[np.ndarray, "n 2"]) -> str:
     return "".join(f"M{x} {y}h0" for x, y in places.tolist())
 
 
+def _perplexity(num_rows: int) -> float:
+    return min(_PERPLEXITY, (num_rows - 1) / 3)
+
+
 def _tsne(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n 2"]:
     from sklearn.manifold import TSNE
 
     if len(rows) < 4 or rows.shape[1] < 2 or not rows.any():
         return np.pad(rows[:, :2], ((0, 0), (0, max(2 - rows.shape[1], 0))))
-    perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
-    places: np.ndarray = TSNE(perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(rows)
+    places: np.ndarray = TSNE(perplexity=_perplexity(len(rows)), init="pca", random_state=_SEED).fit_transform(rows)
     return places.astype(np.float64)
 
 
@@ -249,7 +252,7 @@ def _about(found: PixelEmbeddings, shown: int) -> str:
     return (
         f"{shown} pixels of {len(np.unique(found.image))} images of the {found.split} split, equally many of each "
         f"class as far as it has them, drawn by seed {found.seed}. Embeddings at unit length. "
-        f"t-SNE: perplexity {_PERPLEXITY}, from the first 50 principal components, seed {_SEED}; "
+        f"t-SNE: perplexity {_perplexity(shown):.3g}, from the first 50 principal components, or all, seed {_SEED}; "
         "distances between far groups mean nothing in it."
     )
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pixelcontrast import __version__
 from pixelcontrast.data.label_tables import spread_colors
 from pixelcontrast.engine.pictures import RIGHT, VOID, WRONG
+from pixelcontrast.engine.scores import left_out
 from pixelcontrast.files import write_text
 from pixelcontrast.report.arms import Arm, group
 from pixelcontrast.report.classes import class_rows
@@ -95,12 +96,13 @@ def page_values(arms: Sequence[Arm], *, title: str | None) -> dict[str, Any]:
         "protocol": _protocol(scored),
         "verdicts": [verdict(arm, scored[0], match if arm is pair[-1] else None) for arm in scored[1:]],
         "standings": standings(arms),
+        "seeds": len({run.seed for arm in scored for run in arm.runs if run.scores is not None}),
         "strip": strip(arms),
         "curves": training_charts(arms),
         "names": names,
         "classes": class_rows(scored) if scored else [],
         "scored": scored,
-        "absent": scored[0].scores[0].absent if scored else (),
+        "absent": left_out({arm.name: arm.scores for arm in scored}),
         "flows": flows,
         "matrix": None if counts is None else matrix(counts, flows),
         "duel": match,

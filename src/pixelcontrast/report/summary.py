@@ -74,8 +74,10 @@ def verdict(arm: Arm, baseline: Arm, duel: ImageDuel | None) -> Verdict:
     if found.low is not None and found.high is not None:
         text += f", 95 % interval {signed(found.low)} to {signed(found.high)} (paired t over {found.seeds} seeds)."
         return Verdict(signed(found.mean), text)
-    text += ", one seed each: how much seeds differ is unknown."
-    if duel is not None:
+    seeds = "one seed each" if len(baseline.scores) == len(arm.scores) == 1 else "one seed in common"
+    text += f", {seeds}: how much seeds differ is unknown."
+    of_the_pair = baseline.first.seed == arm.first.seed  # as the duel is of the first runs
+    if duel is not None and duel.interval is not None and of_the_pair:
         low, high = duel.interval
         text += f" Over the choice of images alone, the 95 % interval is {signed(low)} to {signed(high)}."
     return Verdict(signed(found.mean), text)
