@@ -1,10 +1,12 @@
 """Laws of the options: one set of names and defaults."""
 
 import dataclasses
+import importlib.util
 import inspect
 from collections.abc import Callable
 
 import pytest
+import torch
 from jaxtyping import TypeCheckError
 
 from pixelcontrast import ContrastOptions, MemoryOptions, PixelContrast
@@ -107,3 +109,11 @@ def test_the_weight_follows_its_schedule() -> None:
     weights = [criterion.weight_at(step) for step in (0, 9, 10, 11, 12, 13, 14, 10_000)]
     assert weights == [0, 0, 0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
     assert PixelContrast(4, 3).weight_at(0) == 1.0
+
+
+def test_kernels_without_their_package_are_refused_where_they_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    PixelContrast(4, 3, triton=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="triton=True needs the package triton"):
+        PixelContrast(4, 3, triton=True)

@@ -13,11 +13,12 @@ from pixelcontrast.ops import pixel_contrast_loss
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-def test_the_kernels_equal_the_dense_loss() -> None:
+@pytest.mark.parametrize("part", ["streaming", "mining"])
+def test_the_kernels_equal_their_twins(part: str) -> None:
     pytest.importorskip("triton")
     script = Path(__file__).with_name("kernel_twins.py")
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(SOURCE)}
-    run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, script, part], env=environment, capture_output=True, text=True, check=False)
     if "only 0-dimensional arrays can be converted to Python scalars" in run.stderr:
         pytest.skip("the interpreter of Triton 3.6 does not run on numpy 2.4")
     assert run.returncode == 0, run.stderr

@@ -93,7 +93,7 @@ def test_gradients_lie_in_memory_as_a_compiler_is_told(operator: str) -> None:
     options: dict[str, Any] = {"gradient": True, "batch_gradient": True, "triton": False}
     if operator == "contrast_mined":
         arguments.append(seed)
-        options = Rule("semi_hard", 3, 4, 0.5).arguments() | {"gradient": True, "batch_gradient": True}
+        options |= Rule("semi_hard", 3, 4, 0.5).arguments()
     run = getattr(torch.ops.pixelcontrast, operator)
     torch.library.opcheck(run, tuple(arguments), options, test_utils=("test_faketensor",))
 
@@ -174,7 +174,7 @@ def test_a_bfloat16_memory_is_used_as_it_is_stored() -> None:
 def test_peak_memory_is_far_below_one_matrix_of_similarities(
     mining: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "_CHUNK_BYTES", 4 << 20)  # so that a small problem has many chunks
+    monkeypatch.setattr(selection, "CHUNK_BYTES", 4 << 20)  # so that a small problem has many chunks
     n, m, d = 1024, 20_000, 16
     anchors, labels = unit(n, d, torch.float32).requires_grad_(), torch.arange(n) % 19
     memory, memory_labels = unit(m, d, torch.float32), (torch.arange(m) % 19).sort().values

@@ -48,6 +48,7 @@ def attach(  # noqa: D417
     memory: MemoryOptions | None = None,
     gather_ranks: bool | None = None,
     gather_keys: bool = False,
+    triton: bool = False,
     ignore_index: int = 255,
     seed: int = 0,
 ) -> AttachedContrast:

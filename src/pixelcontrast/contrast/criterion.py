@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Literal
 
 import torch
@@ -74,6 +75,7 @@ class PixelContrast(nn.Module):
         memory: MemoryOptions | None = None,
         gather_ranks: bool | None = None,
         gather_keys: bool = False,
+        triton: bool = False,
         ignore_index: int = 255,
         seed: int = 0,
     ) -> None:
@@ -95,6 +97,8 @@ class PixelContrast(nn.Module):
 
     def _setup(self, in_channels: int, num_classes: int, options: ContrastOptions, seed: int) -> None:
         check_sizes(in_channels, num_classes)
+        if options.triton and torch.cuda.is_available() and importlib.util.find_spec("triton") is None:
+            raise ValueError("triton=True needs the package triton, which is not installed; use triton=False")
         self.options = options
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -268,6 +272,7 @@ class PixelContrast(nn.Module):
             positives_per_anchor=options.positives_per_anchor,
             negatives_per_anchor=options.negatives_per_anchor,
             seed=step_key(self.seed, self.step, MINING),
+            implementation="triton" if options.triton and anchors.is_cuda else "auto",
         )
         self._record = StepRecord(loss.detach(), anchors.detach(), labels, hard, counts, temperature)
         return loss

@@ -100,6 +100,8 @@ class ContrastOptions:
         memory: What is kept from earlier steps. None: nothing.
         gather_ranks: Whether the memory takes the candidates of every rank. None: yes if there is more than one.
         gather_keys: Whether the in-batch keys are those of every rank, with gradients to all of them.
+        triton: Whether a GPU mines and computes the loss by the Triton kernels, which no benchmark has yet shown to
+            win; without effect on a CPU.
         ignore_index: Label of pixels that are never used.
         extra_maps: Maps of the backbone that contrast attaches to beside the one it names (multi-scale contrast, the
             idea of Pissas et al., ECCV 2022); for recipes, `attach` takes several taps instead.
@@ -128,6 +130,7 @@ class ContrastOptions:
     memory: MemoryOptions | None = None
     gather_ranks: bool | None = None
     gather_keys: bool = False
+    triton: bool = False
     ignore_index: int = 255
     extra_maps: tuple[ExtraMap, ...] = ()
 

@@ -120,7 +120,8 @@ def contrast_key_sets(
         negatives_per_anchor: K-.
         pool_share: Of `semi_hard`.
         seed: Of the draw.
-        implementation: Of mining "all", as for `pixel_contrast_loss`; the others have one.
+        implementation: As for `pixel_contrast_loss`. A mined loss is never dense; by "triton" it is mined by kernels
+            too, where the memory is on the device.
 
     Returns:
         As `pixel_contrast_loss`.
@@ -144,12 +145,12 @@ def contrast_key_sets(
         temperature = torch.full((), temperature, dtype=dtype, device=anchors.device)
     temperature = temperature.to(anchors.device, dtype)
     anchors, anchor_labels = anchors.to(dtype), anchor_labels.long()
+    triton = implementation == "triton"
     if mining == "all":
-        triton = implementation == "triton"
         return stream_contrast(anchors, anchor_labels, sets, temperature=temperature, triton=triton)
     rule = Rule(mining, positives_per_anchor, negatives_per_anchor, pool_share)
     seed = seed_tensor(seed, anchors.device)
-    return contrast_mined(anchors, anchor_labels, sets, temperature=temperature, seed=seed, rule=rule)
+    return contrast_mined(anchors, anchor_labels, sets, temperature=temperature, seed=seed, rule=rule, triton=triton)
 
 
 def _check(

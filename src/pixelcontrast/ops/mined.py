@@ -18,13 +18,21 @@ from pixelcontrast.ops.windows import KeySets
 
 
 def contrast_mined(
-    anchors: Tensor, anchor_labels: Tensor, sets: KeySets, *, temperature: Tensor, seed: Tensor, rule: Rule
+    anchors: Tensor,
+    anchor_labels: Tensor,
+    sets: KeySets,
+    *,
+    temperature: Tensor,
+    seed: Tensor,
+    rule: Rule,
+    triton: bool = False,
 ) -> Tensor:
     """Eq. 3 against the keys that `rule` chooses; scalar. Arguments and gradients as in `streaming.stream_contrast`."""
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (anchors, sets.batch, temperature))
     loss: Tensor = _contrast(
         anchors, anchor_labels, sets.batch, sets.batch_labels, sets.memory.detach(), sets.memory_labels, temperature,
-        sets.own_key, seed, **rule.arguments(), gradient=wanted, batch_gradient=wanted and sets.batch.requires_grad,
+        sets.own_key, seed, **rule.arguments(), triton=triton, gradient=wanted,
+        batch_gradient=wanted and sets.batch.requires_grad,
     )[0]  # fmt: skip
     return loss
 
@@ -45,6 +53,7 @@ def _contrast(
     positives: int,
     negatives: int,
     pool_share: float,
+    triton: bool,
     gradient: bool,
     batch_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,6 +62,9 @@ def _contrast(
     mine = mine_on_cpu if on_cpu else mine_anywhere
     # reading rows here and there costs as much as multiplying some 16 times as many
     add_rows = add_rows_on_cpu if on_cpu and memory.shape[0] > 16 * (positives + negatives) else _add_rows
+    if triton and memory.device == anchors.device:
+        from pixelcontrast.ops.kernels.mining import add_rows_on_triton as add_rows
+        from pixelcontrast.ops.kernels.mining import mine_on_triton as mine
     # rows that are not there may hold anything, even NaN, which a weight of 0 would not undo
     anchors, batch = anchors.where((anchor_labels >= 0)[:, None], 0), batch.where((batch_labels >= 0)[:, None], 0)
     sets = KeySets(batch, batch_labels, memory, memory_labels, own_key)

@@ -22,9 +22,9 @@ from pixelcontrast.ops.windows import KeySets
 
 Count = TypeVar("Count", int, Tensor)
 
-_ODD = 0x1E3779B97F4A7C15
+ODD = 0x1E3779B97F4A7C15
 _LEAST = -(1 << 63)
-_CHUNK_BYTES = 64 << 20  # what belongs to the anchors mined at a time
+CHUNK_BYTES = 64 << 20  # what belongs to the anchors mined at a time
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,17 @@ class Rule:
         """Size of the pool among so many `valid` keys."""
         if self.mining != "semi_hard":
             return valid
-        # 0.1 as a float times 30 is above 3; as a fraction it is 3
-        share = max(Fraction(self.pool_share).limit_denominator(1_000_000), Fraction(1, 1_000_000))
+        share = self.share()
         return -(-valid * share.numerator // share.denominator)
+
+    def share(self) -> Fraction:
+        """`pool_share`: 0.1 as a float times 30 is above 3; as a fraction it is 3."""
+        return max(Fraction(self.pool_share).limit_denominator(1_000_000), Fraction(1, 1_000_000))
 
     def anchors_at_once(self, num_keys: int, item_size: int) -> int:
         """How many anchors to mine at a time: their similarities, and some ten numbers for each chosen key."""
         chosen = min(self.positives, num_keys) + min(self.negatives, num_keys)
-        return max(16, _CHUNK_BYTES // max(1, num_keys * item_size + 96 * chosen))
+        return max(16, CHUNK_BYTES // max(1, num_keys * item_size + 96 * chosen))
 
     def nothing(self, anchor_labels: Tensor, key_labels: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of positives and negatives, none chosen."""
@@ -128,7 +131,7 @@ class Scores:
 
 def score(of_keys: Tensor, of_anchors: Tensor | int) -> Tensor:
     """Of pairs, from the entries of `Scores`: int64 with wrap-around, different for different keys."""
-    return (of_keys ^ of_anchors) * _ODD
+    return (of_keys ^ of_anchors) * ODD
 
 
 def mine_anywhere(
@@ -147,8 +150,7 @@ def mine_anywhere(
         if own_key is not None:
             present = present & (own_key[rows, None] != columns)
         same = anchor_labels[rows, None] == labels
-        similarity = torch.cat([_products(anchors[rows], k) for k in (sets.batch, sets.memory)], dim=1)
-        similarity = similarity.where(present, 0)
+        similarity = products(anchors[rows], sets).where(present, 0)
         of_anchors = scores.of_anchors[rows, None]
         positives = _pick(-similarity, present & same, scores.of_keys, of_anchors, rule, rule.positives)
         negatives = _pick(similarity, present & ~same, scores.of_keys, of_anchors, rule, rule.negatives)
@@ -158,10 +160,16 @@ def mine_anywhere(
         )  # fmt: skip
 
 
-def _products(anchors: Tensor, keys: Tensor) -> Tensor:
-    step = 16384
-    parts = [anchors @ keys[s : s + step].to(anchors, non_blocking=True).T for s in range(0, keys.shape[0], step)]
-    return torch.cat(parts, dim=1) if parts else anchors.new_empty(anchors.shape[0], 0)
+def products(anchors: Tensor, sets: KeySets) -> Tensor:
+    """Similarities to all keys, [a m], in the anchors' dtype; of rows that are not there, anything."""
+    similarity = anchors.new_empty(anchors.shape[0], sets.batch.shape[0] + sets.memory.shape[0])
+    done = 0
+    for keys in (sets.batch, sets.memory):
+        for start in range(0, keys.shape[0], 16384):
+            window = keys[start : start + 16384].to(anchors, non_blocking=True)
+            similarity[:, done : done + window.shape[0]] = anchors @ window.T
+            done += window.shape[0]
+    return similarity
 
 
 def _pick(hardness: Tensor, valid: Tensor, of_keys: Tensor, of_anchors: Tensor, rule: Rule, limit: int) -> Tensor:
