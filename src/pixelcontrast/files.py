@@ -71,6 +71,20 @@ def written_whole(path: Path, *, flush: bool = True) -> Iterator[Path]:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where it is not there yet.
+
+    Raises:
+        RunError: If that cannot be.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise no_room(path) from error
+        raise RunError(f"{path} cannot be made a folder ({error.strerror}); name another place to write to") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole.
 
@@ -78,7 +92,7 @@ def write_text(path: Path, text: str) -> None:
         RunError: If the disk has no room.
     """
     with written_whole(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextmanager

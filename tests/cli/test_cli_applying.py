@@ -129,6 +129,10 @@ def test_another_data_set_must_have_the_same_classes(run_dir: Path, tmp_path: Pa
         (["predict", "run", "nothing.png", "--output", "out"], "no file or folder at nothing.png"),
         (["predict", "run", "photo.png", "--output", "out", "--write", "overlays"], "Did you mean 'overlay'?"),
         (["predict", "run", "photo.png", "--output", "out", "--write", "cityscapes"], "19 classes"),
+        (["predict", "run", "photo.png", "--output", "photo.png"], "photo.png cannot be made a folder"),
+        (["predict", "run", "photo.png", "--output", "photo.png/x"], "photo.png/x cannot be made a folder"),
+        (["predict", "exported/config.json", "photo.png", "--output", "out"], "expected a folder or a file of weights"),
+        (["evaluate", "run", "--output", "photo.png"], "photo.png cannot be made a folder"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(
@@ -159,6 +163,15 @@ def test_predict_lists_what_it_cannot_read_and_exits_with_1(run_dir: Path, tmp_p
     assert "torn.png" in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"labels", "colour"}
     assert [path.name for path in (tmp_path / "out" / "labels").iterdir()] == ["good.png"]
+
+
+def test_outputs_are_no_inputs_of_the_next_time(run_dir: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "folder.png").mkdir(parents=True)
+    Image.fromarray(np.zeros((40, 40, 3), dtype=np.uint8)).save(photos / "a.png")
+    for _ in range(2):
+        result = command("predict", run_dir, photos, "--output", photos / "out", "--write", "labels")
+        assert "1 images predicted, 0 files skipped" in result.stdout, result.stderr
 
 
 def test_predict_takes_a_checkpoint_of_a_run(run_dir: Path, tmp_path: Path) -> None:

@@ -54,9 +54,17 @@ def test_an_exported_folder_loads_and_predicts_as_the_run_does(run_dir: Path, tm
         (["--format", "safetensors", "--output", "model", "--argmax"], "expected a format with a graph"),
         (["--format", "onxx", "--output", "model.onnx"], "onxx"),
         (["--format", "onnx"], "--output"),
+        (["--format", "onnx", "--output", "folder.onnx"], "folder.onnx is a folder; name the file"),
+        (["--format", "onnx", "--output", "file/model.onnx"], "file cannot be made a folder"),
+        (["--format", "safetensors", "--output", "file"], "file cannot be made a folder"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(run_dir: Path, arguments: list[str], expected: str) -> None:
+def test_a_mistake_is_one_message_and_exit_code_2(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").touch()
     result = command("export", run_dir, *arguments)
     assert result.exit_code == 2
     assert expected in result.stderr

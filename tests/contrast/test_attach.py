@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -98,10 +99,17 @@ class Output(Mapping[str, Tensor]):
         return 1
 
 
+@dataclass
+class Pair:
+    small: Tensor
+    feat: Tensor
+
+
 @pytest.mark.parametrize(
     ("wrap", "options"),
     [
         (lambda x: (x, None), {}),
+        (lambda x: Pair(x[:, :1], x), {"pick": "feat"}),
         (lambda x: [x[:, :1], x], {"pick": 1}),
         (lambda x: [x[:, :1], x], {"pick": -1}),
         (to_dict, {}),

@@ -102,3 +102,12 @@ def test_a_protocol_is_told_in_words_and_in_a_folders_name() -> None:
 def test_options_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EvaluationOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_each_module_is_in_its_own_mode_again(segmentor: Segmentor) -> None:
+    segmentor.train()
+    norm = next(module for module in segmentor.modules() if isinstance(module, torch.nn.BatchNorm2d)).eval()
+    with evaluating(segmentor):
+        assert not any(module.training for module in segmentor.modules())
+    assert [module for module in segmentor.modules() if not module.training] == [norm]
+    segmentor.eval()

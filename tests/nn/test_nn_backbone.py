@@ -1,6 +1,7 @@
 """Laws of the backbones: names, families, pretrained weights."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,33 @@ def test_weights_of_another_model_are_not_taken_in_silence(tmp_path: Path) -> No
     save_file(timm.create_model("test_convnext").state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(RunError, match="only 0 of its|cannot be used"):
         Backbone("test_resnet", pretrained=str(tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "keep"),
+    [
+        ("test_resnet", lambda key: "conv" in key),
+        ("test_resnet", lambda key: "running_" not in key),
+        ("test_convnext", lambda key: "conv" in key or "stem" in key),
+    ],
+)
+def test_a_part_of_the_weights_is_not_taken_for_the_whole(
+    tmp_path: Path, name: str, keep: Callable[[str], bool]
+) -> None:
+    state = timm.create_model(name).state_dict()
+    for key in state:  # fresh ones are all ones and zeros, which every network has
+        state[key] = torch.rand_like(state[key]) if state[key].is_floating_point() else state[key]
+    save_file({key: value for key, value in state.items() if keep(key)}, tmp_path / "part.safetensors")
+    with pytest.raises(RunError, match="expected weights of the whole backbone"):
+        Backbone(name, pretrained=str(tmp_path / "part.safetensors"))
+
+
+def test_the_backbone_of_a_training_s_checkpoint_is_taken(tmp_path: Path) -> None:
+    trained = Backbone("test_resnet")
+    state = {f"segmentor.backbone.{key}": value for key, value in trained.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "step.ckpt")
+    taken = Backbone("test_resnet", pretrained=str(tmp_path / "step.ckpt"))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(taken.parameters(), trained.parameters(), strict=True))
 
 
 def test_no_code_is_run_from_a_file(tmp_path: Path) -> None:

@@ -86,6 +86,16 @@ def test_a_configuration_that_cannot_be_read_is_one_clear_error(folder: Path, ch
         Segmentor.from_pretrained(folder)
 
 
+def test_a_configuration_of_no_network_is_one_clear_error(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["contrast_map"] = 9
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="describes no network that can be built: the backbone has"):
+        Segmentor.from_pretrained(folder)
+    with pytest.raises(RunError, match="got a file.*name its folder"):
+        Segmentor.from_pretrained(folder / "config.json")
+
+
 def test_damaged_weights_are_one_clear_error(folder: Path) -> None:
     (folder / "weights.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(RunError, match="damaged"):

@@ -27,6 +27,7 @@ from pixelcontrast.errors import Stopped, UserError
 from pixelcontrast.files import is_full
 
 _MISUSE, _INTERRUPTED = 2, 130
+_OF_PLACES = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class _Commands(TyperGroup):
@@ -40,9 +41,12 @@ class _Commands(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(_MISUSE) from error
         except OSError as error:
-            if not is_full(error):
+            if is_full(error):
+                typer.echo(f"error: no room on the disk: {error}; free some, then go on", err=True)
+            elif isinstance(error, _OF_PLACES):
+                typer.echo(f"error: {error.filename}: {error.strerror}; name another place, or free this one", err=True)
+            else:
                 raise
-            typer.echo(f"error: no room on the disk: {error}; free some, then go on", err=True)
             raise typer.Exit(_MISUSE) from error
         except Stopped as stop:  # it has said how to go on
             raise typer.Exit(stop.exit_code) from stop

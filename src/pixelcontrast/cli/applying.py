@@ -80,6 +80,7 @@ def evaluate(
     from pixelcontrast.engine.networks import evaluation_beside, steps_trained
     from pixelcontrast.engine.run_folder import EvaluationFolder
     from pixelcontrast.engine.runs import evaluate_network
+    from pixelcontrast.files import make_folder
 
     require_sections(overrides or (), "data", "evaluation")
     if not source.exists():
@@ -93,6 +94,7 @@ def evaluate(
         raise RecipeError("--overlap is that of windows, and images are taken whole; add --window HEIGHTxWIDTH")
     name = "-".join(part for part in (data, split, resolved.evaluation.name) if part)
     folder = evaluation_beside(source, name) if output is None else EvaluationFolder(output)
+    make_folder(folder.path)
     console = Console()
     scores = evaluate_network(
         segmentor,
@@ -140,14 +142,15 @@ def predict(
 ) -> None:
     """Predict images and videos without labels, each under its own name and at its own size.
 
-    Images of more than 4 million pixels are predicted in windows. Exit codes: 0 all predicted; 1 some files could not
-    be read, and are listed; 2 wrong use.
+    Images of more than 4 million pixels are predicted in windows, whose overlap --overlap is too. Exit codes: 0 all
+    predicted; 1 some files could not be read, and are listed; 2 wrong use.
     """
     from rich.console import Console
 
     from pixelcontrast.engine.inputs import find_inputs
     from pixelcontrast.engine.outputs import OutputWriter, choose_outputs
     from pixelcontrast.engine.runs import predict_with_network
+    from pixelcontrast.files import make_folder
     from pixelcontrast.recipe.root import parse
 
     if recipe is not None and source.is_dir():
@@ -158,10 +161,12 @@ def predict(
         "data: synthetic", changes, name="protocol"
     ).evaluation  # any data set: its files are not asked for
     segmentor = _load(source, _recipe_of(source, recipe, None, ()) if source.is_file() else None)
+    found, writer = find_inputs(inputs, leave_out=output), OutputWriter(output, kinds, segmentor)
+    make_folder(output)
     predicted = predict_with_network(
         segmentor,
-        find_inputs(inputs),
-        OutputWriter(output, kinds, segmentor),
+        found,
+        writer,
         protocol,
         batch_size=batch_size,
         console=Console(),

@@ -39,9 +39,14 @@ def export(
 ) -> None:
     """Write a run's network, run what was written, and compare it with the network in PyTorch."""
     from pixelcontrast.engine.run_folder import RunFolder
+    from pixelcontrast.errors import RunError
     from pixelcontrast.export import export_model
+    from pixelcontrast.files import make_folder
     from pixelcontrast.nn.segmentor import Segmentor
 
+    if format is not Format.SAFETENSORS and output.is_dir():
+        raise RunError(f"--output {output} is a folder; name the file to write, such as {output}/network.onnx")
+    make_folder(output if format is Format.SAFETENSORS else output.parent)
     segmentor = Segmentor.from_pretrained(RunFolder(run).require_weights())
     report = export_model(segmentor, output, format=format.value, argmax=argmax)
     typer.echo(f"written: {report.path} ({report.num_bytes / 1e6:.1f} MB)")

@@ -64,7 +64,7 @@ def _studies() -> list[tuple[str, str]]:
     from pixelcontrast.compare.studies import study_names, study_path
     from pixelcontrast.recipe.sources import first_comment
 
-    return [(name, first_comment(study_path(name).read_text())) for name in study_names()]
+    return [(name, first_comment(study_path(name).read_text(encoding="utf-8"))) for name in study_names()]
 
 
 def _models() -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -175,9 +176,11 @@ def _entry(output: Any, pick: Pick, name: str) -> Tensor:
 
 
 def entries_of(output: Any) -> list[tuple[int | str, Any]]:
-    """What a mapping or a sequence holds, with its keys or indices; nothing of anything else."""
+    """What a mapping, a dataclass or a sequence holds, with its keys, names or indices; nothing of anything else."""
     if isinstance(output, Mapping):
         return list(output.items())
+    if is_dataclass(output) and not isinstance(output, type):
+        return [(field.name, getattr(output, field.name)) for field in fields(output)]
     if isinstance(output, Sequence) and not isinstance(output, str):
         return list(enumerate(output))
     return []

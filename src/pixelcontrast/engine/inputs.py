@@ -56,15 +56,19 @@ class Frame:
     rate: float | None = None
 
 
-def find_inputs(given: Sequence[str | Path]) -> list[Input]:
+def find_inputs(given: Sequence[str | Path], *, leave_out: Path | None = None) -> list[Input]:
     """Files by where they lie below what was asked for: images, videos, folders of them, or patterns with * ? [ ].
+
+    Args:
+        given: What was asked for.
+        leave_out: A folder whose files are taken only by name: where outputs go, which are no inputs of the next time.
 
     Raises:
         DataError: If one does not exist or holds no image or video, or two files would get one name.
     """
     found: dict[Path, Input] = {}
     for each in given:
-        for file, name in _files_of(each):
+        for file, name in _files_of(each, leave_out):
             known = found.setdefault(name.with_suffix(""), Input(name.with_suffix(""), file))
             if known.file != file:
                 raise DataError(
@@ -128,7 +132,7 @@ def require_video_library() -> Any:  # noqa: ANN401 - a module that may not be i
     return av
 
 
-def _files_of(given: str | Path) -> list[tuple[Path, Path]]:
+def _files_of(given: str | Path, leave_out: Path | None) -> list[tuple[Path, Path]]:
     """Files of one thing that was asked for, and their names below it."""
     path = expanded(str(given))
     if is_there(path):
@@ -145,7 +149,9 @@ def _files_of(given: str | Path) -> list[tuple[Path, Path]]:
             raise DataError(f"{given} is no pattern that can be looked for: {error}") from error
     else:
         raise DataError(f"no file or folder at {given}; name images, videos, folders of them, or a pattern.")
-    files = sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    files = sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file())
+    if leave_out is not None:
+        files = [p for p in files if leave_out.resolve() not in p.resolve().parents]
     if not files:
         raise DataError(f"no image or video in {given}; looked for {', '.join(suffixes)}.")
     return [(file, file.relative_to(above)) for file in files]

@@ -35,6 +35,8 @@ def load_network(source: Path, *, untrained: Callable[[], Segmentor] | None = No
         return Segmentor.from_pretrained(RunFolder(source).require_weights())
     if source.name == WEIGHTS_FILE and (source.parent / CONFIG_FILE).is_file():
         return Segmentor.from_pretrained(source.parent)
+    if source.suffix not in (".safetensors", ".pth", ".pt", ".ckpt"):
+        raise RunError(f"expected a folder or a file of weights (.safetensors, .pth, .pt, .ckpt), got {source}")
     if untrained is None:
         raise RunError(
             f"{source} holds weights alone, and there is no {CONFIG_FILE} or recipe.yaml beside it that says of what "

@@ -19,14 +19,15 @@ from pixelcontrast.ops.tiles import merge_tiles, tiles_of
 
 @contextmanager
 def evaluating(segmentor: Segmentor) -> Iterator[None]:
-    """Eval mode without gradients; the mode that was comes back afterwards."""
-    was_training = segmentor.training
+    """Eval mode without gradients; afterwards each module is in its own mode again."""
+    modes = {module: module.training for module in segmentor.modules()}
     segmentor.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        segmentor.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _KINDS: dict[Kind, str] = {"features": "the tapped features", "projected": "the 
 
 def asset(name: str) -> str:
     """A file of the page: a style, a script, a piece of HTML without variables."""
-    text = (TEMPLATES / name).read_text()
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
     for heat, stops in HEAT_STOPS.items():
         text = text.replace(f"RAMP_{heat.upper()}", ", ".join(f"#{stop}" for stop in stops))
     return text

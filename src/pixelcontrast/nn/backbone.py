@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pixelcontrast.errors import RunError, did_you_mean
+from pixelcontrast.files import expanded
 from pixelcontrast.nn.heads.interface import MapShapes
 from pixelcontrast.nn.weights import read_checkpoint
 
@@ -121,7 +122,7 @@ def _create(name: str, *, pretrained: bool | str, output_stride: int | None, in_
         options["in_chans"] = in_channels
     if is_hrnet(name):
         options["feature_location"] = ""  # the raw branches, without the classifier's wider ones
-    weights = _backbone_weights(Path(pretrained)) if isinstance(pretrained, str) else {}
+    weights = _backbone_weights(expanded(pretrained)) if isinstance(pretrained, str) else {}
     if weights:
         options["pretrained_cfg_overlay"] = {"state_dict": dict(weights), "custom_load": False}
     # Transformers of a fixed image size have one of these to lift it; a model without the word refuses with TypeError.
@@ -167,24 +168,36 @@ _ADVICE = (
 def _backbone_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a local file, without the prefixes that trainers put before a backbone's names."""
     state = read_checkpoint(path)
-    for prefix in ("module.", "backbone.network.", "backbone."):
+    for prefix in ("module.", "segmentor.", "backbone.network.", "backbone."):
         inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         state = inner or state
     return state
 
 
 def _check_taken(network: nn.Module, weights: dict[str, Tensor], *, source: str, adapted: int) -> None:
-    """Raise RunError unless the network's kernels are those of the file: timm skips names it does not know silently."""
+    """Raise RunError unless the network's weights are those of the file: timm skips names it does not know silently.
+
+    Names say nothing, for timm has its own. Of all tensors a quarter may be others: those that timm makes fit an image
+    size, such as embeddings of positions.
+    """
     by_shape: dict[tuple[int, ...], list[Tensor]] = {}
     for tensor in weights.values():
         by_shape.setdefault(tuple(tensor.shape), []).append(tensor)
-    kernels = [parameter.detach().cpu() for parameter in network.parameters() if parameter.ndim == 4]
-    taken = sum(any(torch.equal(kernel, each) for each in by_shape.get(tuple(kernel.shape), ())) for kernel in kernels)
-    if taken < len(kernels) - adapted:
-        raise RunError(
-            f"expected weights of the whole backbone in {source}, but only {taken} of its {len(kernels)} "
-            f"convolutions are there; the file's first names: {sorted(weights)[:3]}"
-        )
+    statistics = ("running_mean", "running_var")
+    state = {k: v.cpu() for k, v in network.state_dict().items() if v.is_floating_point()}
+    taken = {k for k, v in state.items() if any(torch.equal(v, each) for each in by_shape.get(tuple(v.shape), ()))}
+    kernels = {key for key, tensor in state.items() if tensor.ndim == 4}
+    measured = {key for key in state if key.endswith(statistics)}
+    for what, wanted, most in (
+        ("convolutions", kernels, adapted),
+        ("statistics of batch normalisation", measured, 0),
+        ("tensors", state.keys(), len(state) // 4),
+    ):
+        if len(wanted - taken) > most:
+            raise RunError(
+                f"expected weights of the whole backbone in {source}, but only {len(wanted & taken)} of its "
+                f"{len(wanted)} {what} are there; the file's first names: {sorted(weights)[:3]}"
+            )
 
 
 def _normalisation(network: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -157,6 +157,8 @@ def _local_folder(source: Path | str, *, revision: str | None) -> Path:
     folder = Path(source)
     if folder.is_dir():
         return folder
+    if folder.is_file():
+        raise RunError(f"expected a folder or the id of a hub repository, got a file: {folder}; name its folder")
     # huggingface_hub is loaded only by those who use a hub.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

@@ -9,12 +9,13 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pixelcontrast.errors import RunError
 from pixelcontrast.nn.backbone import Backbone
 from pixelcontrast.nn.heads import MapShapes
 from pixelcontrast.nn.heads.fcn import FCNDecoder
 from pixelcontrast.nn.options import ModelOptions
 from pixelcontrast.nn.saving import SavedModel, read_model, write_model
-from pixelcontrast.nn.weights import load_weights
+from pixelcontrast.nn.weights import CONFIG_FILE, load_weights
 from pixelcontrast.ops.resize import crop, num_cells, pad_to_multiple
 from pixelcontrast.types import BandStatistics, SegmentationOutput
 
@@ -131,9 +132,12 @@ class Segmentor(nn.Module):
         """
         saved, state = read_model(source, revision=revision)
         bands = None if saved.rgb else BandStatistics(saved.mean, saved.std)
-        segmentor = cls(
-            saved.model, saved.num_classes, bands=bands, class_names=saved.class_names, palette=saved.palette
-        )
+        try:
+            segmentor = cls(
+                saved.model, saved.num_classes, bands=bands, class_names=saved.class_names, palette=saved.palette
+            )
+        except ValueError as error:
+            raise RunError(f"the {CONFIG_FILE} of {source} describes no network that can be built: {error}") from error
         load_weights(segmentor, state, source=str(source))
         segmentor.mean, segmentor.std = saved.mean, saved.std
         return segmentor.eval()

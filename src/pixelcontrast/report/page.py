@@ -131,7 +131,7 @@ def render(values: Mapping[str, Any]) -> str:
     environment.filters |= {"percent": percent, "signed": signed, "direction": direction, "short": short, "hex": as_hex}
     environment.globals |= {"kind_of": kind_of}
     style = environment.get_template("report.css").render(values)
-    script = "\n".join(_TEMPLATES.joinpath(name).read_text() for name in _SCRIPTS)
+    script = "\n".join(_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return environment.get_template("page.html").render(
         **values,
         style=Markup(style),  # noqa: S704 - our own file, filled with colours as numbers
@@ -168,7 +168,7 @@ def _order_of(folder: Path) -> list[str]:
     """Names of a comparison's arms in their order, if the folder is one's."""
     path = folder / "compare.json"
     try:
-        return list(json.loads(path.read_text())["arms"]) if path.exists() else []
+        return list(json.loads(path.read_text(encoding="utf-8"))["arms"]) if path.exists() else []
     except (ValueError, KeyError, TypeError):
         return []
 

@@ -111,7 +111,7 @@ def read_run(path: Path, *, evaluation: str | None = None) -> Run:
     place = folder if evaluation is None else folder.evaluation(evaluation)
     if evaluation is not None and not place.scores.exists():
         raise RunError(f"no evaluation '{evaluation}' of {path}; expected {place.scores}")
-    text = folder.recipe.read_text() if folder.recipe.exists() else ""
+    text = folder.recipe.read_text(encoding="utf-8") if folder.recipe.exists() else ""
     scores = Scores.load(place.scores) if place.scores.exists() else None
     images = ImageCounts(*read_counts(place.images)) if place.images.exists() else None
     embeddings = PixelEmbeddings.load(folder.embeddings) if folder.embeddings.exists() else None
@@ -181,7 +181,7 @@ def _read_palette(path: Path) -> tuple[Color, ...]:
     if not path.exists():
         return ()
     try:
-        palette = json.loads(path.read_text()).get("palette", ())
+        palette = json.loads(path.read_text(encoding="utf-8")).get("palette", ())
         return tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is not the configuration of a network: {error}") from error
