@@ -1,4 +1,4 @@
-"""What only a GPU can show: parts of a few minutes each; a result that is there already is not measured again.
+"""What only a GPU can show: parts of a few minutes each; what this commit has measured on this card is not measured again.
 
     python benchmarks/gpu.py                    # every part
     python benchmarks/gpu.py kernel waits       # some
@@ -27,7 +27,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from measure import measure, write
+from measure import measure, measured_here, write
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -78,7 +78,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in options.parts or PARTS:
         path = folder / f"gpu_{name}.json"
-        if path.exists():
+        if measured_here(path):
             print(f"{name}: done before, {path}")
             continue
         torch.manual_seed(0)

@@ -102,6 +102,15 @@ def _processor() -> str:
     )
 
 
+def measured_here(path: Path) -> bool:
+    """Whether results are there of this commit, this hardware and these versions."""
+    if not path.exists():
+        return False
+    before, now = json.loads(path.read_text())["environment"], environment()
+    same = all(before.get(key) == now[key] for key in ("commit", "hardware", "threads", "python", "torch"))
+    return same and not (before.get("source_changed") or now["source_changed"])
+
+
 def write(path: Path, results: Mapping[str, object]) -> None:
     """Write results as JSON, with where they come from."""
     path.parent.mkdir(parents=True, exist_ok=True)

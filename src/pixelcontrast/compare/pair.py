@@ -62,4 +62,4 @@ def _above_each_other(pictures: Mapping[str, Image.Image]) -> Image.Image:
 
 def _cells(one: float | None, two: float | None) -> tuple[str, str, str]:
     shown = ["absent" if value is None else f"{value:.2f}" for value in (one, two)]
-    return (*shown, f"{two - one:+.2f}" if one is not None and two is not None else "")  # type: ignore[return-value]
+    return (*shown, f"{two - one:+z.2f}" if one is not None and two is not None else "")  # type: ignore[return-value]

@@ -57,7 +57,7 @@ def _arm_table(comparison: Comparison) -> list[str]:
 def _cells(found: Difference, comparison: Comparison) -> list[str]:
     p = f"{found.p:.3f}" if found.p is not None else "-"
     return [
-        f"{found.mean:+.2f}{_share(found, comparison)}",
+        f"{found.mean:+z.2f}{_share(found, comparison)}",
         _interval(found.low, found.high),
         p,
         _interval(found.bootstrap_low, found.bootstrap_high),
@@ -98,7 +98,7 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
 
 
 def _signed(found: Difference | None, comparison: Comparison) -> str:
-    return f"{found.mean:+.2f} {_interval(found.low, found.high)}{_share(found, comparison)}" if found else "-"
+    return f"{found.mean:+z.2f} {_interval(found.low, found.high)}{_share(found, comparison)}" if found else "-"
 
 
 def _share(found: Difference, comparison: Comparison) -> str:
@@ -108,7 +108,7 @@ def _share(found: Difference, comparison: Comparison) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return f"[{low:+.2f}, {high:+.2f}]" if low is not None and high is not None else "-"
+    return f"[{low:+z.2f}, {high:+z.2f}]" if low is not None and high is not None else "-"
 
 
 def _number(value: float | None) -> str:

@@ -87,7 +87,7 @@ def signed(value: float | None, *, digits: int = 1) -> str:
         return "–"
     if direction(value, digits=digits) == "none":
         return f"{0:.{digits}f}"
-    return f"{value:+.{digits}f}".replace("-", "−")  # noqa: RUF001
+    return f"{value:+z.{digits}f}".replace("-", "−")  # noqa: RUF001
 
 
 def direction(value: float, *, digits: int = 1) -> str:
