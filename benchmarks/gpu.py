@@ -1,4 +1,4 @@
-"""What only a GPU can show: parts of a few minutes each; what this commit has measured on this card is not measured again.
+"""What only a GPU can show: parts of a few minutes each; what this commit measured on this card is not done again.
 
     python benchmarks/gpu.py                    # every part
     python benchmarks/gpu.py kernel waits       # some
