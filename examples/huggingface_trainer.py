@@ -32,6 +32,10 @@ class ContrastTrainer(Trainer):
         loss = loss + self.contrast(inputs["labels"], outputs.logits)
         return (loss, outputs) if return_outputs else loss
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *arguments: Any) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, *arguments)
+        self.contrast.load_state_dict(torch.load(Path(resume_from_checkpoint) / "contrast.pt"))
+
     def save_model(self, output_dir: str | None = None, **options: Any) -> None:
         super().save_model(output_dir, **options)  # the model alone, as it is deployed
         torch.save(self.contrast.state_dict(), Path(output_dir or self.args.output_dir) / "contrast.pt")

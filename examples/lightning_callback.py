@@ -17,13 +17,14 @@ class ContrastCallback(lightning.Callback):
     """Adds contrast to what `training_step` returns, for batches (images, labels) and `module.model`.
 
     `configure_optimizers` must use `self.parameters()`, which then hold the projection. Under DDP, state in_channels.
+    Checkpoints keep contrast apart, so that the module loads them with the callback and without.
     """
 
     def __init__(self, **options: Any) -> None:
         self.options = options  # of pixelcontrast.attach
 
     def setup(self, trainer: lightning.Trainer, module: Any, stage: str) -> None:
-        if stage != "fit":
+        if stage != "fit" or hasattr(module, "contrast"):
             return
         module.contrast = pixelcontrast.attach(module.model, **self.options)
         seen: list[torch.Tensor] = []
@@ -37,6 +38,11 @@ class ContrastCallback(lightning.Callback):
             return loss
 
         module.training_step = training_step
+        module.on_load_checkpoint = lambda checkpoint: checkpoint["state_dict"].update(checkpoint["contrast"])
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["state_dict"]
+        checkpoint["contrast"] = {key: state.pop(key) for key in list(state) if key.startswith("contrast.")}
 
 
 class Network(lightning.LightningModule):

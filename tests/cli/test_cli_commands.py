@@ -43,6 +43,23 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["train", "camvid/hrnet_w18_small"], "data.root=PATH"),
         (["train", "camvid/hrnet_w18_small", "--dry-run"], "data.root=PATH"),
         (["train", "camvid/hrnet_w18_small", "--set", "data.root=nowhere"], "nowhere"),
+        (["train", RECIPE, "--set", "optimizer.lr=-1"], "optimizer.lr: must be at least 0, got -1.0"),
+        (["train", RECIPE, "--set", "optimizer={name: sgd, momentum: 1}"], "below 1, got 1"),
+        (["train", RECIPE, "--set", "optimizer={name: adamw, betas: [1.5, 0.9]}"], "below 1, got 1.5"),
+        (["train", RECIPE, "--set", "schedule.power=-1"], "power: must be at least 0, got -1"),
+        (["train", RECIPE, "--set", "schedule={name: cosine, warmup_steps: -1}"], "warmup_steps: must be at least 0"),
+        (["train", RECIPE, "--set", "trainer.auxiliary_weight=-1"], "auxiliary_weight: must be at least 0, got -1"),
+        (["train", RECIPE, "--set", "trainer.gradient_clip=0"], "gradient_clip: must be positive, got 0"),
+        (["train", RECIPE, "--set", "trainer.devices=0"], "devices: must be at least 1, or auto, got 0"),
+        (["train", RECIPE, "--set", "trainer.accelerator=cuda"], "trainer: "),
+        (["train", RECIPE, "--set", "trainer.precision=fp16"], "fp16 is for GPUs"),
+        (["train", RECIPE, "--set", "loss=[]"], "must list at least one term"),
+        (["train", RECIPE, "--set", "loss=[dice, dice]"], "and each only once, got ['dice', 'dice']"),
+        (["train", RECIPE, "--set", "loss=[{name: cross_entropy, class_weights: [1, 2]}]"], "for each of"),
+        (["train", RECIPE, "--set", "contrast.ignore_index=3"], "ignore_index must be 255"),
+        (["train", RECIPE, "--set", "base=[contrast/relased]"], "Did you mean 'contrast/released'?"),
+        (["train", RECIPE, "--run-dir", "file/run"], "file"),
+        (["schema", "--output", "file/schema.json"], "file"),
         (["evaluate", "nowhere"], "no run folder at nowhere"),
         (["evaluate", "nowhere", "--set", "seed=1"], "only data.* and evaluation.* can be changed"),
         (["predict", "nowhere", "x.png", "--output", "out"], "no run folder at nowhere"),
@@ -62,6 +79,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], expected: str) -> None:
+    Path("file").touch()
     result = command(*arguments)
     assert result.exit_code == 2
     assert expected in result.stderr
@@ -99,6 +117,24 @@ def test_a_run_goes_on_with_its_own_recipe_only(monkeypatch: pytest.MonkeyPatch)
     calls = record_runs(monkeypatch)
     assert command("train", RECIPE, "--run-dir", "used", "--resume", "--set", "data.workers=0").exit_code == 0
     assert calls == [Path("used")]
+
+
+def test_a_quickstart_goes_on_with_its_own_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Path("quick/cross_entropy")
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text(dump(load(RECIPE, ["contrast=null"])))
+    result = command("quickstart", "--run-dir", "quick", "--set", "seed=5")
+    assert result.exit_code == 2
+    assert "seed: 0, now 5" in result.stderr
+
+
+def test_processes_that_would_train_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = command("train", RECIPE, "--run-dir", "run", "--set", "trainer.accelerator=cpu")
+    assert result.exit_code == 2
+    assert "torchrun started 2 processes, but trainer.num_nodes x trainer.devices is 1 x 1" in result.stderr
+    assert not Path("run").exists()
 
 
 class TestRunFolder:

@@ -28,6 +28,7 @@ def test_plain_loop() -> None:
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:The number of training batches")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch")
 def test_lightning_callback(tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning")
     example = load("lightning_callback")
@@ -48,6 +49,17 @@ def test_lightning_callback(tmp_path: Path) -> None:
     }
     assert list(network.model.state_dict()) == keys
 
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    plain = example["Network"].load_from_checkpoint(tmp_path / "last.ckpt")
+    assert torch.equal(plain.model[0].weight, network.model[0].weight)
+    again, callback = example["Network"](), example["ContrastCallback"](at="0", num_classes=4)
+    trainer = lightning.Trainer(
+        default_root_dir=tmp_path, max_steps=5, accelerator="cpu", callbacks=[callback], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(again, torch.utils.data.DataLoader(data, batch_size=2), ckpt_path=tmp_path / "last.ckpt")
+    assert again.contrast.get_extra_state() == 5
+
 
 def test_huggingface_trainer(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs pixelcontrast[integrations]")
@@ -57,6 +69,8 @@ def test_huggingface_trainer(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "contrast.pt")
     trainer.contrast.load_state_dict(state)
     assert (tmp_path / "model.safetensors").is_file()
+    trainer._load_from_checkpoint(str(tmp_path))
+    assert trainer.contrast.get_extra_state() == 4
 
 
 def test_accelerate_loop() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelcontrast.contrast import preset
+from pixelcontrast.engine.training import without_contrast
 from pixelcontrast.errors import DataError, RecipeError
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.kinds import hints, item, names, option_classes
@@ -156,3 +157,17 @@ class TestDifferences:
         one = load("synthetic/hrnet_w18_small")
         two = load("synthetic/hrnet_w18_small", [f"data.root={tmp_path}", "data.workers=5", "trainer.accelerator=cpu"])
         assert differences(one, two) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("contrast.start_step=360", "start_step is 360, of trainer.max_steps 360"),
+        ("contrast.weight=0", "contrast.weight is 0"),
+        ("contrast.start_step=359", None),
+        ("contrast=null", None),
+    ],
+)
+def test_contrast_that_is_never_computed_is_told(change: str, reason: str | None) -> None:
+    told = without_contrast(load("synthetic/hrnet_w18_small", [change]))
+    assert told is None if reason is None else reason in str(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -27,7 +28,9 @@ from pixelcontrast.errors import Stopped, UserError
 from pixelcontrast.files import is_full
 
 _MISUSE, _INTERRUPTED = 2, 130
-_OF_PLACES = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+_OF_PLACES = (
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS
+)  # fmt: skip
 
 
 class _Commands(TyperGroup):
@@ -43,7 +46,7 @@ class _Commands(TyperGroup):
         except OSError as error:
             if is_full(error):
                 typer.echo(f"error: no room on the disk: {error}; free some, then go on", err=True)
-            elif isinstance(error, _OF_PLACES):
+            elif error.errno in _OF_PLACES and error.filename is not None:
                 typer.echo(f"error: {error.filename}: {error.strerror}; name another place, or free this one", err=True)
             else:
                 raise

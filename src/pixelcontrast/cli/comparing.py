@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelcontrast.cli.running import Overrides, Recipes, recipe_title
+from pixelcontrast.cli.running import Overrides, Recipes, recipe_title, require_same_run
 
 _QUICKSTART = "synthetic/hrnet_w18_small"
 
@@ -106,7 +106,9 @@ def quickstart(
     scores = {}
     for name, recipe in recipes.items():
         console.rule(name)
-        scores[name] = train(recipe, recipe_text=dump(recipe), run_dir=runs[name], resume=False, console=console)
+        begun = (runs[name] / "recipe.yaml").exists()
+        require_same_run(runs[name], recipe)
+        scores[name] = train(recipe, recipe_text=dump(recipe), run_dir=runs[name], resume=begun, console=console)
     pictures = tall_pictures({name: run / "pictures" for name, run in runs.items()}, folder / "pictures")
     console.print(table_of_two(scores))
     console.print(

@@ -66,7 +66,7 @@ def train(
 
     folder = _run_folder(run_dir, runs, resume=resume)
     if resume:
-        _require_same_run(folder, loaded)
+        require_same_run(folder, loaded)
     scores = train_recipe(loaded, recipe_text=dump(loaded), run_dir=folder, resume=resume, console=console)
     console.print(scores.table(f"validation after {scores.step} steps"))
     console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
@@ -109,7 +109,7 @@ def _run_folder(run_dir: Path | None, runs: Path, *, resume: bool) -> Path:
     return folder
 
 
-def _require_same_run(folder: Path, recipe: Recipe) -> None:
+def require_same_run(folder: Path, recipe: Recipe) -> None:
     """A resumed run must be the run that was begun; where and how fast it runs may change."""
     from pixelcontrast.recipe.difference import differences
     from pixelcontrast.recipe.root import load

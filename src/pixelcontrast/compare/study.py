@@ -14,6 +14,7 @@ from pixelcontrast.compare.jobs import Finished, Job, gpu_shares, run_jobs
 from pixelcontrast.compare.results import Comparison, read_runs, save_json
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
+from pixelcontrast.engine.training import without_contrast
 from pixelcontrast.errors import RecipeError, RunError
 from pixelcontrast.files import write_text
 from pixelcontrast.recipe.difference import differences
@@ -80,6 +81,9 @@ def compare(
         changes = {arm.name: arm.overrides for arm in arms}
         return Comparison(source, tuple(overrides), changes, seeds, read_runs(jobs), hours, equal)
 
+    for arm in arms:
+        if (reason := without_contrast(recipes[arm.name, first_seed])) is not None:
+            console.print(f"warning: {arm.name}: {reason}", highlight=False)
     console.print(f"{sum(job.done for job in jobs)} of {len(jobs)} runs are done; logs in {output / 'logs'}")
     run_jobs(jobs, parallel=parallel, report=report)
     comparison = _comparison()

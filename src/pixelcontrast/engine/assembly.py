@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
@@ -90,36 +92,58 @@ def _watchers(recipe: RunOptions, folder: RunFolder, console: Console) -> list[C
 
 
 def trainer_of(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback], *, start_step: int) -> L.Trainer:
-    """Lightning's trainer, as the recipe wants it.
+    """Lightning's trainer, as the recipe wants it."""
+    options = recipe.trainer
+    return L.Trainer(
+        **_machine(recipe),
+        max_steps=options.max_steps,
+        max_epochs=-1,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.gradient_clip,
+        sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
+        log_every_n_steps=options.log_every,
+        logger=service_loggers(options.logger, folder.path, start_step=start_step),
+        callbacks=callbacks,
+        plugins=[WholeCheckpointIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def require_machine(recipe: RunOptions) -> None:
+    """Refuse what this machine, or the way the processes were started, cannot do.
 
     Raises:
-        RecipeError: If there is no such accelerator, or it cannot compute in the precision.
+        RecipeError: If there is no such accelerator, or it cannot compute in the precision; or if torchrun started
+            another number of processes than the recipe has devices: each would train alone, in one folder.
     """
     options = recipe.trainer
-    try:
-        return L.Trainer(
-            accelerator=options.accelerator,
-            devices=_devices(options),
-            num_nodes=options.num_nodes,
-            strategy=_strategy(options, recipe.contrast),
-            precision=_PRECISIONS[options.precision],  # type: ignore[arg-type]
-            max_steps=options.max_steps,
-            max_epochs=-1,
-            accumulate_grad_batches=options.accumulate,
-            gradient_clip_val=options.gradient_clip,
-            sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
-            log_every_n_steps=options.log_every,
-            logger=service_loggers(options.logger, folder.path, start_step=start_step),
-            callbacks=callbacks,
-            plugins=[WholeCheckpointIO()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
+    if options.precision == "fp16" and _on_cpu(options):
+        raise RecipeError("trainer.precision: fp16 is for GPUs, and this run is on a CPU; set bf16 or 32")
+    started, ranks = int(os.environ.get("WORLD_SIZE", "1")), _ranks(options)
+    if torch.distributed.is_torchelastic_launched() and started != ranks:
+        raise RecipeError(
+            f"torchrun started {started} processes, but trainer.num_nodes x trainer.devices is {options.num_nodes} x "
+            f"{ranks // options.num_nodes}; set trainer.devices to the number of processes on a machine"
         )
-    except (ValueError, RuntimeError) as error:  # Lightning's own words say which accelerator or precision is amiss
+    try:
+        L.Trainer(**_machine(recipe), logger=False, enable_checkpointing=False)
+    except (ValueError, RuntimeError, MisconfigurationException) as error:  # which say themselves what is amiss
         raise RecipeError(f"trainer: {error}") from error
+
+
+def _machine(recipe: RunOptions) -> dict[str, Any]:
+    options = recipe.trainer
+    return {
+        "accelerator": options.accelerator,
+        "devices": _devices(options),
+        "num_nodes": options.num_nodes,
+        "strategy": _strategy(options, recipe.contrast),
+        "precision": _PRECISIONS[options.precision],
+    }
 
 
 def _on_cpu(options: TrainerOptions) -> bool:
@@ -131,15 +155,20 @@ def _devices(options: TrainerOptions) -> int | Literal["auto"]:
     return 1 if options.devices == "auto" and _on_cpu(options) else options.devices
 
 
-def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
+def _ranks(options: TrainerOptions) -> int:
     devices = _devices(options)
-    ranks = options.num_nodes * (max(torch.cuda.device_count(), 1) if devices == "auto" else devices)
+    return options.num_nodes * (max(torch.cuda.device_count(), 1) if devices == "auto" else devices)
+
+
+def _strategy(options: TrainerOptions, contrast: ContrastOptions | None) -> Any:
+    ranks = _ranks(options)
     if ranks == 1:
         return "auto"
     if options.strategy == "fsdp":
         return ShardedStrategy(num_ranks=ranks)
-    # Before contrast starts, its projection takes no part in the loss.
-    return DDPStrategy(find_unused_parameters=contrast is not None and contrast.start_step > 0)
+    # Before contrast starts, and with a weight of 0, its projection takes no part in the loss.
+    idle = contrast is not None and (contrast.start_step > 0 or contrast.weight == 0)
+    return DDPStrategy(find_unused_parameters=idle)
 
 
 def quiet_third_parties() -> None:

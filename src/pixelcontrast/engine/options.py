@@ -27,6 +27,10 @@ class SGD:
     weight_decay: float = 5e-4
     head_lr_factor: float = 1.0
 
+    def __post_init__(self) -> None:
+        _at_least_0(lr=self.lr, weight_decay=self.weight_decay, head_lr_factor=self.head_lr_factor)
+        _shares(momentum=self.momentum)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW:
@@ -47,6 +51,10 @@ class AdamW:
     weight_decay: float = 0.01
     head_lr_factor: float = 1.0
 
+    def __post_init__(self) -> None:
+        _at_least_0(lr=self.lr, weight_decay=self.weight_decay, head_lr_factor=self.head_lr_factor)
+        _shares(**{f"betas.{i}": beta for i, beta in enumerate(self.betas)})
+
 
 Optimizer = Annotated[SGD | AdamW, Field(discriminator="name")]
 
@@ -66,6 +74,9 @@ class Poly:
     power: float = 0.9
     warmup_steps: int = 0
 
+    def __post_init__(self) -> None:
+        _at_least_0(power=self.power, warmup_steps=self.warmup_steps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
@@ -82,6 +93,9 @@ class Cosine:
     final_factor: float = 0.0
     warmup_steps: int = 0
 
+    def __post_init__(self) -> None:
+        _at_least_0(final_factor=self.final_factor, warmup_steps=self.warmup_steps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
@@ -95,6 +109,9 @@ class Constant:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Literal["constant"] = "constant"
     warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_0(warmup_steps=self.warmup_steps)
 
 
 Schedule = Annotated[Poly | Cosine | Constant, Field(discriminator="name")]
@@ -163,9 +180,13 @@ class TrainerOptions:
         for key in ("max_steps", "checkpoint_every", "keep_checkpoints", "log_every", "accumulate", "num_nodes"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
-        for key in ("live_images", "live_pixels"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key} must be 0 or more, got {getattr(self, key)}")
+        if self.devices != "auto" and self.devices < 1:
+            raise ValueError(f"devices must be at least 1, or auto, got {self.devices}")
+        _at_least_0(live_images=self.live_images, live_pixels=self.live_pixels, auxiliary_weight=self.auxiliary_weight)
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise ValueError(
+                f"gradient_clip must be positive, got {self.gradient_clip}; null leaves the gradient as it is"
+            )
         if self.evaluate_every is not None and self.evaluate_every < 1:
             raise ValueError(f"evaluate_every must be at least 1, got {self.evaluate_every}; null evaluates at the end")
         if self.spike_factor is not None and not self.spike_factor > 0:
@@ -174,3 +195,15 @@ class TrainerOptions:
             raise ValueError("strategy: fsdp and compile exclude each other; set one of them to its default")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}; null trains without")
+
+
+def _at_least_0(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+def _shares(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {value}")

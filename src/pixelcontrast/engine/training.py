@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions, MemoryBank, PixelContrast
 from pixelcontrast.data import LabelSpace
-from pixelcontrast.engine.assembly import callbacks_of, quiet_third_parties, trainer_of
+from pixelcontrast.engine.assembly import callbacks_of, quiet_third_parties, require_machine, trainer_of
 from pixelcontrast.engine.averaging import AverageWeights
 from pixelcontrast.engine.checkpoints import step_of
 from pixelcontrast.engine.endings import end_of_rank, how_to_go_on, told_plainly
@@ -50,10 +50,17 @@ def assemble(recipe: RunOptions, model: ModelOptions, space: LabelSpace, data: T
 
     The segmentor's first weights depend on the seed alone, so a run with contrast and one without start equal.
     """
+    for term in recipe.loss:
+        weights = getattr(term, "class_weights", None)
+        if weights is not None and len(weights) != space.num_classes:
+            raise RecipeError(
+                f"loss {term.name}: class_weights must have a factor for each of {space.num_classes} classes "
+                f"({', '.join(space.names)}), got {len(weights)}"
+            )
     torch.manual_seed(mix(recipe.seed, _WEIGHTS))
     try:
         segmentor = Segmentor(
-            model, len(space.names), bands=recipe.data.bands, class_names=space.names, palette=space.palette
+            model, space.num_classes, bands=recipe.data.bands, class_names=space.names, palette=space.palette
         )
     except ValueError as error:
         raise RecipeError(f"model: {error}") from error
@@ -113,6 +120,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
         return Scores.load(folder.scores)
     quiet_third_parties()
     require_logger(recipe.trainer.logger)
+    require_machine(recipe)
     task = build_task(recipe)
     require_labelled(recipe.data.open("val"), f"{recipe.data.name} val")  # shows before the training, not after
     # the other ranks find the folder as the first makes it
@@ -120,6 +128,8 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
         checkpoint = folder.resume_point(say) if resume else None
         if first:
             describe(task, console)
+            if (reason := without_contrast(recipe)) is not None:
+                console.print(f"warning: {reason}")
         seed_all(mix(recipe.seed, _DROPOUT))
         with StopSignals() as signals, told_plainly(folder):
             return _train_and_score(recipe, task, folder, checkpoint, signals, console)
@@ -190,6 +200,16 @@ def _deploy(
     if trainer.is_global_zero:
         scores.save(folder.scores)
     return scores
+
+
+def without_contrast(recipe: RunOptions) -> str | None:
+    """Why a run that has contrast in its recipe never computes it; None if it does, or has none."""
+    contrast, steps = recipe.contrast, recipe.trainer.max_steps
+    if contrast is not None and contrast.weight == 0:
+        return "contrast.weight is 0, so contrast is never computed"
+    if contrast is not None and contrast.start_step >= steps:
+        return f"contrast never begins: contrast.start_step is {contrast.start_step}, of trainer.max_steps {steps}"
+    return None
 
 
 def describe(task: SegmentationTask, console: Console) -> None:

@@ -141,7 +141,7 @@ def _create(name: str, *, pretrained: bool | str, output_stride: int | None, in_
             adapted = int(in_channels != 3)  # the first convolution is another than the file's
             _check_taken(network, weights, source=f"'{pretrained}' for backbone '{name}'", adapted=adapted)
         return network
-    reason = f"timm's model refuses: {refusal or 'no reason given'}"
+    reason = f"timm's model refuses: {str(refusal or '') or 'it gives no reason'}"
     if output_stride is not None:
         reason = f"with output_stride {output_stride}, {reason}; leave output_stride at null or take a ResNet"
     raise _unusable(name, reason) from refusal

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pixelcontrast.contrast import ContrastOptions
-from pixelcontrast.data import DataSet
+from pixelcontrast.data import IGNORE_INDEX, DataSet
 from pixelcontrast.engine.options import SGD, Optimizer, Poly, Schedule, TrainerOptions
 from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.errors import RecipeError, did_you_mean
@@ -46,6 +46,16 @@ class Recipe:
     schedule: Schedule = Poly()
     trainer: TrainerOptions = TrainerOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+
+    def __post_init__(self) -> None:
+        names = [term.name for term in self.loss]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"loss must list at least one term, and each only once, got {names}")
+        if self.contrast is not None and self.contrast.ignore_index != IGNORE_INDEX:
+            raise ValueError(
+                f"contrast.ignore_index must be {IGNORE_INDEX}, as which every data set's unlabelled pixels are read, "
+                f"got {self.contrast.ignore_index}; leave it out"
+            )
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:

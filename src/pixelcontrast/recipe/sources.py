@@ -91,7 +91,9 @@ def resolve(source: Source, root: type, *, overrides: Sequence[str] = ()) -> Doc
 
 def _laid(under: Document, path: tuple[str, ...], value: Document, root: type) -> Document:
     if path == ("base",):
-        return _stacked(under, _with_bases(find(str(value.tree)), root, ()), root)
+        for name in _bases(value.tree, "--set"):
+            under = _stacked(under, _with_bases(find(name), root, ()), root)
+        return under
     start = tuple(int(part) if part.isdecimal() else part for part in path)
     sections = (start[:length] for length in range(1, len(start)))
     places: dict[KeyPath, str] = {section: "--set" for section in sections if section not in under.places}
