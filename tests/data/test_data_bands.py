@@ -1,6 +1,7 @@
 """Images of any number of bands and of any unit, from TIFFs, normalised by what the recipe states."""
 
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,3 +193,15 @@ def test_pages_that_lead_round_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + first + second)
     with pytest.raises(UnreadableFileError, match="round in a circle"):
         read_tiff(tmp_path / "x.tif")
+
+
+def test_colour_pngs_of_sixteen_bits_are_refused_for_pillow_cuts_them(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    head = (1).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    rows = zlib.compress(b"\0" + bytes(range(6)))
+    path = tmp_path / "deep.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    with pytest.raises(UnreadableFileError, match="colour PNG of 16 bits, of which Pillow keeps 8"):
+        read_bands(path, BandStatistics((1.0, 1.0, 1.0), (1.0, 1.0, 1.0)))

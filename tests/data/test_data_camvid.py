@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dataset_layouts import camvid_original
 from pixelcontrast.data import Camvid, count_classes
 from pixelcontrast.errors import DataError
 
@@ -118,3 +119,11 @@ def test_real_camvid_is_read(real_camvid: Path) -> None:
         dataset = Camvid(root=str(real_camvid)).open(split)
         assert len(dataset) == count
         assert dataset[0].image.shape == (3, 360, 480)
+
+
+def test_one_list_of_frames_alone_is_refused(tmp_path: Path) -> None:
+    layout = camvid_original(tmp_path)
+    (tmp_path / "train.txt").write_text("0016E5_07959\n")
+    assert len(layout.options.open("train")) == 1
+    with pytest.raises(DataError, match=r"val.txt is missing, while train.txt is there"):
+        layout.options.open("val")

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from pixelcontrast.data.decoding import read_image, read_labels
+from pixelcontrast.data.reading import pillow_takes
 from pixelcontrast.errors import DataError
 
 Write = Callable[..., Path]
@@ -100,3 +101,20 @@ def test_empty_missing_and_other_files_are_named(tmp_path: Path) -> None:
         read_image(tmp_path / "text.png")
     with pytest.raises(DataError, match="gone.png: no such file"):
         read_image(tmp_path / "gone.png")
+
+
+def test_readers_that_raise_pillows_limit_leave_it_as_it_was() -> None:
+    usual = Image.MAX_IMAGE_PIXELS
+    with pillow_takes(1 << 30):
+        with pillow_takes(1 << 30):
+            assert Image.MAX_IMAGE_PIXELS == 1 << 30
+        assert Image.MAX_IMAGE_PIXELS == 1 << 30, "another one still reads"
+    assert usual == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bit_tiffs_of_either_byte_order_give_ids(tmp_path: Path, order: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    ids = np.array([[0, 1], [300, 65535]], dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", ids, byteorder=order)
+    assert read_labels(tmp_path / "a.tif").tolist() == ids.tolist()

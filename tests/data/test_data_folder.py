@@ -78,6 +78,34 @@ def test_other_ids_may_be_ignored(options: Folder) -> None:
     assert set(labels_of(replace(options, ignore_ids=(1, 255))).unique().tolist()) == {0, 255}
 
 
+def test_what_is_ignored_is_no_class_and_an_id_of_a_byte(options: Folder) -> None:
+    with pytest.raises(DataError, match=r"\[0\] are ignored and are classes in .*classes.yaml as well"):
+        replace(options, ignore_ids=(0, 255)).open("train")
+    for ids in ((255, 65535), (255, -100)):
+        with pytest.raises(DataError, match="expected ids in the files from 0 to 255"):
+            replace(options, ignore_ids=ids).open("train")
+    write_classes(options, "{soil: 255}")
+    with pytest.raises(DataError, match=r"from 0 to 255, got \[256\]"):
+        replace(options, reduce_zero_label=True).open("train")
+
+
+def test_labels_that_are_jpegs_are_refused(options: Folder) -> None:
+    path = options.folder() / "labels" / "train" / "train-0.png"
+    with Image.open(path) as picture:
+        picture.save(path.with_suffix(".jpg"))
+    path.unlink()
+    with pytest.raises(DataError, match="got a JPEG, which changes them"):
+        labels_of(options)
+
+
+def test_labels_turned_beside_their_image_are_told_apart_from_a_wrong_size(options: Folder) -> None:
+    path = options.folder() / "labels" / "train" / "train-0.png"
+    save(blocks(0, 3, size=(32, 24)), path)
+    save(noise("a", size=(24, 32)), options.folder() / "images" / "train" / "train-0.jpg")
+    with pytest.raises(DataError, match="one of the two is turned, maybe by EXIF"):
+        labels_of(options)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_pairs_may_be_listed(options: Folder, suffix: str) -> None:
     rows = [
@@ -110,6 +138,13 @@ def test_what_else_a_row_holds_does_not_matter(options: Folder) -> None:
         ),
         ("picture,labels\na,b\n", r"row 1 has \['labels', 'picture'\]; expected image, labels and split"),
         ("image,labels,split\nimages/train/train-0.jpg,,train\n", "row 1 .* has no labels"),
+        ("image,labels,split\nimages/train/train-0.jpg,labels/train/train-0.png,Train\n", "Did you mean 'train'"),
+        (
+            "image,labels,split\n"
+            "images/train/train-0.jpg,labels/train/train-0.png,train\n"
+            "images/train/train-0.jpg,labels/train/train-1.png,train \n",
+            "has two files of labels",
+        ),
         ("image,labels,split\nimages/a,b.jpg,labels/a,b.png,train\n", "row 1 has more cells than there are names"),
     ],
 )
@@ -120,7 +155,22 @@ def test_wrong_rows_are_named(options: Folder, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["soil", "{soil: 0, crop: 0}", "{soil: -1}", "{soil: red}", "[a, a: b", "{soil: {color: [1, 2, 3]}}", "[]"]
+    "text",
+    [
+        "soil",
+        "{soil: 0, crop: 0}",
+        "{soil: -1}",
+        "{soil: red}",
+        "[a, a: b",
+        "{soil: {color: [1, 2, 3]}}",
+        "[]",
+        "[{name: car, id: 1}, {name: road, id: 0}]",
+        "[[128, 0, 0]]",
+        "[null]",
+        "[yes, no]",
+        "{yes: 0}",
+        "[a, b, a]",
+    ],
 )
 def test_other_classes_files_are_refused(options: Folder, text: str) -> None:
     write_classes(options, text)
@@ -164,6 +214,14 @@ def test_labels_may_be_drawn_in_colours(options: Folder) -> None:
         DataError, match=r"train-0.png: colour \(9, 9, 9\) at row 0, column 0 .*the colours in .*classes"
     ):
         labels_of(colored)
+
+
+def test_a_colour_is_of_one_class_and_has_no_id(options: Folder) -> None:
+    write_classes(options, "road: {id: 0, color: [255, 0, 0]}\nbus: {id: 1, color: [255, 0, 0]}\n")
+    with pytest.raises(DataError, match=r"'road' and 'bus' are both drawn in \[255, 0, 0\]"):
+        replace(options, label_colors=True).open("train")
+    with pytest.raises(ValueError, match="label_colors goes without ignore_ids"):
+        replace(options, label_colors=True, ignore_ids=(2,))
 
 
 def test_classes_may_be_the_hubs(options: Folder) -> None:

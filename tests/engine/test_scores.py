@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from pixelcontrast.compare.pair import table_of_two
 from pixelcontrast.engine.bootstrap import mean_iou_interval
 from pixelcontrast.engine.examples import Choice
 from pixelcontrast.engine.scores import Scores
@@ -103,3 +104,13 @@ class TestInterval:
 
     def test_a_split_without_labels_has_none(self) -> None:
         assert mean_iou_interval(torch.zeros(4, 3, 2, dtype=torch.int64)) is None
+
+
+def test_names_are_shown_as_they_are_whatever_brackets_they_hold() -> None:
+    choice = Choice((("[/]", 0.25),), (), ())
+    scores = Scores.from_tally(tally_of(4), ("[void]", "b [/]", "[/c]"), choice, protocol="[x]", images=4, step=7)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(scores.table("run [/] val"))
+    console.print(table_of_two({"one": scores, "two": scores}))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(shown.count(name) == count for name, count in (("[void]", 2), ("b [/]", 2), ("run [/] val", 1)))

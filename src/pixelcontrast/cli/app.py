@@ -47,7 +47,7 @@ class _Commands(TyperGroup):
             if is_full(error):
                 typer.echo(f"error: no room on the disk: {error}; free some, then go on", err=True)
             elif error.errno in _OF_PLACES and error.filename is not None:
-                typer.echo(f"error: {error.filename}: {error.strerror}; name another place, or free this one", err=True)
+                typer.echo(f"error: {error.filename} cannot be used: {error.strerror}", err=True)
             else:
                 raise
             raise typer.Exit(_MISUSE) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from rich.markup import escape
 from rich.table import Table
 
 from pixelcontrast.data.legend import INK, PAPER
@@ -18,12 +19,14 @@ _LINE, _MARGIN = 26, 8
 def table_of_two(scores: Mapping[str, Scores]) -> Table:
     """IoU of each class under the first and the second way to train, and the second minus the first."""
     (first, one), (second, two) = scores.items()
-    table = Table(title="IoU in percent, one run each", caption=f"{one.protocol}; {one.images} images; one seed")
+    table = Table(
+        title="IoU in percent, one run each", caption=escape(f"{one.protocol}; {one.images} images; one seed")
+    )
     table.add_column("class")
     for column in (first, second, "difference"):
         table.add_column(column, justify="right")
     for name in one.IoU:
-        table.add_row(name, *_cells(one.IoU[name], two.IoU[name]))
+        table.add_row(escape(name), *_cells(one.IoU[name], two.IoU[name]))
     table.add_section()
     for label in ("mIoU", "mAcc", "aAcc"):
         table.add_row(label, *_cells(getattr(one, label), getattr(two, label)), style="bold" if label == "mIoU" else "")

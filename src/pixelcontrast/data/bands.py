@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pixelcontrast.data import tiff
-from pixelcontrast.data.decoding import decode
+from pixelcontrast.data.decoding import decode, png_header
+from pixelcontrast.data.reading import reading
 from pixelcontrast.errors import UnreadableFileError
 from pixelcontrast.types import BandStatistics
 
@@ -44,5 +45,9 @@ def _all_bands(path: Path, count: int) -> np.ndarray:
     if path.suffix.lower() in tiff.SUFFIXES:
         return tiff.read_tiff(path, count=count)
     image = decode(path)
+    bits, color_type = reading(lambda: png_header(path), path) or (8, 0)
+    if bits == 16 and color_type != 0:
+        message = f"{path}: a colour PNG of 16 bits, of which Pillow keeps 8; save it as TIFF"
+        raise UnreadableFileError(message, str(path))
     pixels = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr") else image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -42,15 +42,29 @@ def id_files(ids: Sequence[int], *, ignore_ids: Sequence[int], reduce_zero_label
 
     Args:
         ids: Of each class, in the files.
-        ignore_ids: Ids that mean no class, unless `ids` has them.
+        ignore_ids: Ids that mean no class; 255 may be a class's nevertheless.
         reduce_zero_label: Whether 0 in the files means no class and `ids` are one less than there.
         classes: The file that names them, for messages.
+
+    Raises:
+        DataError: If an id is out of range, or is a class and ignored as well.
     """
     shift = int(reduce_zero_label)
-    ignored = {*ignore_ids} - ({*ids} if not shift else set())
-    raw = dict.fromkeys(ignored | ({0} if shift else set()), IGNORE_INDEX)
-    table = raw_id_table(raw | {number + shift: label for label, number in enumerate(ids)})
-    return IdFiles(table, f"Give it a class in {classes}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...]")
+    named = {number + shift: label for label, number in enumerate(ids)}
+    if wrong := sorted(number for number in {*ignore_ids, *named} if not 0 <= number <= IGNORE_INDEX):
+        raise DataError(
+            f"data.ignore_ids and {classes}: expected ids in the files from 0 to {IGNORE_INDEX}, got {wrong}; "
+            f"write files whose pixels of no class are {IGNORE_INDEX}"
+        )
+    if both := sorted({*ignore_ids} - {IGNORE_INDEX} & named.keys()):
+        raise DataError(
+            f"data.ignore_ids: {both} are ignored and are classes in {classes} as well; take them out of one of the two"
+        )
+    raw = dict.fromkeys({*ignore_ids} | ({0} if shift else set()), IGNORE_INDEX)
+    advice = (
+        f"Give it a class in {classes}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...] if it is at most 255"
+    )
+    return IdFiles(raw_id_table(raw | named), advice)
 
 
 def _names_by_id(path: Path) -> dict[str, int]:
@@ -66,9 +80,11 @@ def _names_by_id(path: Path) -> dict[str, int]:
 
 def _classes_of(content: Any) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 - it is whatever the file holds
     if isinstance(content, list):
-        content = {str(name): number for number, name in enumerate(content)}
+        content = _each_once(content)
     if not isinstance(content, Mapping):
         raise ValueError(f"got {type(content).__name__}")
+    if odd := [name for name in content if isinstance(name, bool) or not isinstance(name, str | int)]:
+        raise ValueError(f"got {odd[0]!r} for a name; put names such as yes, no, null in quotes")
     entries = {str(name): dict(e) if isinstance(e, Mapping) else {"id": e} for name, e in content.items()}
     ids = [entry["id"] for entry in entries.values()]
     wrong = [number for number in ids if type(number) is not int or not 0 <= number <= IGNORE_INDEX]
@@ -77,3 +93,11 @@ def _classes_of(content: Any) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 -
     colors = zip(entries.values(), spread_colors(len(entries)), strict=True)
     palette = tuple((int(c[0]), int(c[1]), int(c[2])) for c in (entry.get("color", color) for entry, color in colors))
     return LabelSpace(tuple(entries), palette), ids
+
+
+def _each_once(names: list[Any]) -> dict[Any, int]:
+    if odd := [name for name in names if isinstance(name, Mapping | list)]:
+        raise ValueError(f"got {odd[0]} in a list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("a name occurs twice; rename one")
+    return {name: number for number, name in enumerate(names)}

@@ -24,8 +24,9 @@ LABEL_SUFFIXES = (".png", ".tif", ".tiff", matlab.SUFFIX)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY = 0
 _BITS_PER_SAMPLE = 258  # a tag of TIFFs
-_ID_MODES = ("1", "L", "P", "I", "I;16", "LA")
+_ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "LA")
 # Whatever a file is called, no other format is tried: some of Pillow's start other programs, such as Ghostscript.
+_LOSSY = ("JPEG", "MPO")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
@@ -59,21 +60,26 @@ def read_labels(file: File) -> Integer[Tensor, "H W"]:
 
     Raises:
         UnreadableFileError: If the file is missing, truncated or no image.
-        LabelFormError: If it holds colours, or a MATLAB file no whole numbers.
+        LabelFormError: If it holds colours or is a JPEG, or a MATLAB file no whole numbers.
     """
     path = path_of(file)
     if isinstance(file, Path) and path.suffix.lower() == matlab.SUFFIX:
         return _read_matrix(path)
     image = decode(file)
-    if image.mode not in _ID_MODES:
+    if image.format in _LOSSY:
         raise LabelFormError(
-            f"{path}: expected one label id a pixel (a grey or palette PNG), got {len(image.getbands())} channels of "
-            "colour; save the class ids themselves, not a drawing of them",
+            f"{path}: expected ids as they were written, got a JPEG, which changes them; save labels as PNG", str(path)
+        )
+    if image.mode not in _ID_MODES:
+        got = "floating point" if image.mode == "F" else f"{len(image.getbands())} channels of colour"
+        raise LabelFormError(
+            f"{path}: expected one label id a pixel (a grey or palette PNG), got {got}; save the class ids themselves, "
+            "not a drawing of them",
             str(path),
         )
     if image.mode == "LA":
         image = image.getchannel("L")  # the ids are the grey, whatever is transparent
-    if image.mode in ("I", "I;16"):
+    if image.mode in ("I", "I;16", "I;16B"):
         return torch.from_numpy(np.asarray(image).astype(np.int32))
     ids = torch.from_numpy(np.array(image, dtype=np.uint8))
     depth = reading(lambda: _grey_bits(file), file)
@@ -137,8 +143,12 @@ def _needs_statistics(path: Path) -> UnreadableFileError | None:
 
 def _grey_bits(file: File) -> int | None:
     """Bits a pixel of a grey PNG, from its header; None for any other file."""
+    bits, color_type = png_header(file) or (None, None)
+    return bits if color_type == _GRAY else None
+
+
+def png_header(file: File) -> tuple[int, int] | None:
+    """Bits a sample and colour type (0: grey) of a PNG; None for any other file."""
     with opened(file) as stream:
         head = stream.read(26)
-    if len(head) < 26 or not head.startswith(_PNG_SIGNATURE) or head[25] != _GRAY:
-        return None
-    return head[24]
+    return (head[24], head[25]) if len(head) == 26 and head.startswith(_PNG_SIGNATURE) else None

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from pixelcontrast.data.datasets import SingleDataSet
-from pixelcontrast.data.labels import IGNORE_INDEX, Color, LabelSpace
+from pixelcontrast.data.labels import IGNORE_INDEX, UNKNOWN, Color, LabelSpace
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.sources import Found, SegmentationDataset
 from pixelcontrast.errors import DataError, did_you_mean
@@ -114,6 +114,11 @@ class Joint(DataOptions):
         names = self.classes or tuple(colors)
         if missing := [name for name in names if name not in colors]:
             raise DataError(f"classes: no part has '{missing[0]}'.{did_you_mean(missing[0], colors)}")
+        if len(names) > UNKNOWN:
+            raise DataError(
+                f"the parts have {len(names)} classes together, expected at most {UNKNOWN}; bring some to one name by "
+                "data.parts.N.rename, or ignore them with null"
+            )
         return LabelSpace(names, tuple(colors[name] for name in names))
 
     def find(self, split: str) -> Found:

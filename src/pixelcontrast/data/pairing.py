@@ -84,7 +84,7 @@ def files_by_stem(folder: Path, *, layout: str, suffixes: Sequence[str] = IMAGE_
     require_folder(folder, layout=layout)
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or path.name.startswith(".") or path.is_dir():
             continue
         if path.stem in found:
             raise DataError(f"{folder}: {found[path.stem].name} and {path.name} have the same stem; remove one")
@@ -141,11 +141,15 @@ def check_names_differ(pairs: Sequence[Pair], *, where: Path) -> None:
     Raises:
         DataError: With the first two that do.
     """
-    images: dict[str, Path] = {}
+    known: dict[str, Pair] = {}
     for pair in pairs:
-        other = images.setdefault(pair.name, pair.image)
-        if other != pair.image:
-            raise DataError(f"{where}: {other} and {pair.image} would both be called {pair.name}; rename one")
+        other = known.setdefault(pair.name, pair)
+        if other.image != pair.image:
+            raise DataError(f"{where}: {other.image} and {pair.image} would both be called {pair.name}; rename one")
+        if other.labels != pair.labels:
+            raise DataError(
+                f"{where}: {pair.image} has two files of labels, {other.labels} and {pair.labels}; take one"
+            )
 
 
 def contents(folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from pixelcontrast.errors import DataError, UnreadableFileError
 
 _MOST_PIXELS = 2 * 89_478_485  # where Pillow refuses
 _IMAGE = "an image (PNG, JPEG, WebP or TIFF)"
+_LOCK = threading.Lock()
+_raised, _usual = 0, Image.MAX_IMAGE_PIXELS  # readers that have raised Pillow's limit, and what it was before
 _LIMIT_VARIABLE = "PIXELCONTRAST_MAX_PIXELS"
 
 Result = TypeVar("Result")
@@ -105,11 +108,18 @@ def pillow_takes(pixels: int) -> Iterator[None]:
     if pixels <= _MOST_PIXELS:
         yield
         return
-    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+    global _raised, _usual  # noqa: PLW0603 - Pillow's limit is a global as well
+    with _LOCK:
+        if _raised == 0:
+            _usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+        _raised += 1
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = usual
+        with _LOCK:
+            _raised -= 1
+            if _raised == 0:
+                Image.MAX_IMAGE_PIXELS = _usual
 
 
 def _why_unreadable(file: File, error: Exception, wanted: str) -> str:

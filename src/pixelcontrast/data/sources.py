@@ -160,8 +160,11 @@ def check_same_size(
     """
     if image.shape[1:] != raw.shape:
         (height, width), (rows, columns) = image.shape[1:], raw.shape
+        advice = "export the labels at the image's size (resize by nearest neighbour, never bilinearly)"
+        if (height, width) == (columns, rows):
+            advice = "one of the two is turned, maybe by EXIF, which is not followed; store both as they are to be seen"
         raise LabelFormError(
             f"{labels}: expected labels of {height}x{width} (height x width) as {image_file} has, got "
-            f"{rows}x{columns}; export the labels at the image's size (resize by nearest neighbour, never bilinearly)",
+            f"{rows}x{columns}; {advice}",
             str(labels),
         )

@@ -60,7 +60,7 @@ class TrainingTransform:
         *,
         shown: int | None = None,
     ) -> tuple[Float[Tensor, "c h w"], Int[Tensor, "h w"]]:
-        """Return crop and labels (int64) of `crop_size`; what lies outside the image is mean colour and ignored.
+        """Return crop and labels (int64) of `crop_size`; what the image does not fill is mean colour and ignored.
 
         Args:
             image: Whole.

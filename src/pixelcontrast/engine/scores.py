@@ -9,6 +9,7 @@ from math import isnan
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -144,8 +145,8 @@ class Scores:
 
     def table(self, title: str) -> Table:
         """Per-class table for the terminal."""
-        caption = f"{self._summary()}\n{self.protocol}; {self.images} images"
-        table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+        caption = escape(f"{self._summary()}\n{self.protocol}; {self.images} images")
+        table = Table(title=escape(title), caption=caption, title_justify="left", caption_justify="left")
         table.add_column("class")
         columns: dict[str, Mapping[str, float | None]] = {"IoU %": self.IoU, "accuracy %": self.accuracy}
         if self.precision is not None and self.boundary_IoU is not None:
@@ -155,12 +156,12 @@ class Scores:
             table.add_column(column, justify="right")
         for name in self.IoU:
             cells = (_cell(values[name], absent=name in self.absent) for values in columns.values())
-            table.add_row(name, *cells)
+            table.add_row(escape(name), *cells)
         table.add_section()
         means = {"IoU %": self.mIoU, "accuracy %": self.mAcc, "boundary IoU %": self.boundary_mIoU}
         table.add_row("mean", *("" if (m := means.get(c)) is None else f"{m:.2f}" for c in columns), style="bold")
         if self.absent:
-            table.add_row("left out", ", ".join(self.absent), style="dim")
+            table.add_row("left out", escape(", ".join(self.absent)), style="dim")
         return table
 
     def _summary(self) -> str:

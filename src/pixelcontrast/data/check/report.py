@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from pixelcontrast.data.check.facts import SplitFacts
@@ -43,7 +44,7 @@ def class_table(check: Check) -> Table:
         table.add_column(f"{facts.split}: pixels %", justify="right")
         table.add_column("images", justify="right")
     for number, name in enumerate(check.splits[0].label_space.names):
-        row = [name]
+        row = [escape(name)]
         for facts in check.splits:
             images = int(facts.counts.images[number])
             row += [f"{100 * float(facts.counts.shares[number]):.3f}" if images else "absent", str(images)]

@@ -14,6 +14,7 @@ from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import Pairing, files_by_stem, pair, pair_by_stem, read_list, some
 from pixelcontrast.data.sources import Found, Leftover, PairedFiles
+from pixelcontrast.errors import DataError
 
 FRAMES, DRAWINGS = "701_StillsRaw_full", "LabeledApproved_full"
 _VOID = 11
@@ -63,6 +64,11 @@ class Camvid(DataOptions):
     def _pair_original(self, root: Path, split: str) -> Pairing:
         images, labels = files_by_stem(root / FRAMES, layout=self.layout()), self._drawings(root / DRAWINGS)
         names = root / f"{split}.txt"
+        others = [each for each in self.splits if (root / f"{each}.txt").is_file()]
+        if others and split not in others:
+            raise DataError(
+                f"{names} is missing, while {others[0]}.txt is there; add it, so that splits do not overlap"
+            )
         if names.is_file():
             wanted = {Path(name).stem.removesuffix("_L") for name in read_list(names, layout=self.layout())}
             if missing := tuple(root / FRAMES / name for name in sorted(wanted - images.keys())):

@@ -28,8 +28,8 @@ class Cityscapes(DataOptions):
     Layout: leftImg8bit/{train,val,test}/CITY/*_leftImg8bit.png beside
     gtFine/{train,val}/CITY/*_gtFine_labelIds.png (or _labelTrainIds.png), and gtCoarse likewise.
 
-    Of the 34 label ids 15 are ignored, as is -1 (stored as 255), the plates of cars. The test split has no labels that
-    are public. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016.
+    Of the 34 label ids 15 are ignored; plates of cars (id -1) are not drawn in the files. The test split has no labels
+    that are public. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016.
 
     Attributes:
         root: The folder that holds leftImg8bit/ and gtFine/.
@@ -86,7 +86,7 @@ def _by_city(folder: Path, end: str, *, layout: str) -> dict[str, Path]:
         DataError: If there is no such folder, or no such file in it.
     """
     require_folder(folder, layout=layout)
-    found: Iterable[Path] = sorted(folder.glob(f"*/*{end}"))
+    found: Iterable[Path] = sorted(path for path in folder.glob(f"*/*{end}") if path.name[0] != ".")
     named = {path.name.removesuffix(end): path for path in found}
     if not named:
         raise DataError(f"{folder}: expected CITY/*{end}, got {contents(folder)}. The layout is {layout}")

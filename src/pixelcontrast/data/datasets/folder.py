@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from pixelcontrast.data.class_files import id_files, read_classes
 from pixelcontrast.data.label_files import ColorFiles, LabelFiles
-from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
+from pixelcontrast.data.labels import IGNORE_INDEX, Color, LabelSpace
 from pixelcontrast.data.options import DataOptions
 from pixelcontrast.data.pairing import Pairing, check_names_differ, files_by_stem, pair_by_stem
 from pixelcontrast.data.sources import Found, Leftover, Pair, PairedFiles
 from pixelcontrast.data.text_files import name_below, read_text
-from pixelcontrast.errors import DataError
+from pixelcontrast.errors import DataError, did_you_mean
 from pixelcontrast.files import is_there
 from pixelcontrast.types import BandStatistics
 
@@ -28,7 +28,7 @@ class Folder(DataOptions):
 
     Labels are PNGs (or TIFFs) of ids, grey or with a palette. classes.yaml is a list of names (ids 0, 1, ...), or maps
     names to ids: masks of 0 and 255 are `{background: 0, thing: 255}`. An id without a name is an error, unless it is
-    ignored. A test split may go without labels.
+    ignored. A test split may go without labels. Pixels are taken as they lie: orientation by EXIF is not followed.
 
     Images are RGB of 8 bits, unless `mean` and `std` are stated: then all bands of a file are used, as many as there
     are numbers, and the network takes as many. TIFFs of bands need the extra `tif`.
@@ -62,6 +62,10 @@ class Folder(DataOptions):
         if (self.mean is None) != (self.std is None):
             raise ValueError("std: expected one number a band beside mean, or neither of them")
         _ = self.bands
+        if self.label_colors and (self.ignore_ids != (IGNORE_INDEX,) or self.reduce_zero_label):
+            raise ValueError(
+                "label_colors goes without ignore_ids and reduce_zero_label, for there are no ids; leave them"
+            )
 
     @property
     def bands(self) -> BandStatistics | None:
@@ -83,6 +87,12 @@ class Folder(DataOptions):
         space, ids = read_classes(path)
         labels: LabelFiles
         if self.label_colors:
+            known: dict[Color, str] = {}
+            for name, color in zip(space.names, space.palette, strict=True):
+                if known.setdefault(color, name) != name:
+                    raise DataError(
+                        f"{path}: '{known[color]}' and '{name}' are both drawn in {list(color)}; change one"
+                    )
             drawn = {(0, 0, 0): IGNORE_INDEX} | {color: label for label, color in enumerate(space.palette)}
             labels = ColorFiles(drawn, f"expected the colours in {path}, or black, which is ignored; is it a JPEG?")
         else:
@@ -104,6 +114,11 @@ class Folder(DataOptions):
         for number, row in enumerate(_read_rows(path), start=1):
             if row.get("image") is None or row.get("split") is None:
                 raise DataError(f"{path}: row {number} has {sorted(row)}; expected image, labels and split")
+            if row["split"] not in self.splits:
+                near = did_you_mean(row["split"], self.splits)
+                raise DataError(
+                    f"{path}: row {number} has the split {row['split']!r}, not {', '.join(self.splits)}.{near}"
+                )
             if row["split"] != split:
                 continue
             image, labels = root / row["image"], root / row["labels"] if row.get("labels") else None
@@ -149,4 +164,5 @@ def _row(content: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - it is w
     for key in ("image", "labels", "split"):
         if content.get(key) not in (None, "", []) and not isinstance(content[key], str):
             raise ValueError(f"row {number}: {key} is no word")
-    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, str) and value}
+    words = {key: value.strip() for key, value in content.items() if isinstance(key, str) and isinstance(value, str)}
+    return {key: value for key, value in words.items() if value}
