@@ -49,6 +49,7 @@ def mine_on_triton(
                     rows, chosen, m, *limits, share.numerator, share.denominator,
                     MINING=rule.mining, ODD=ODD, BLOCK=_BLOCK, BITS=_DIGIT_BITS, num_warps=8,
                 )  # fmt: skip
+        del similarity  # before the next ones are made
         yield Mined(part, *rows.split(limits, dim=1), *chosen.split(limits, dim=1))
 
 
