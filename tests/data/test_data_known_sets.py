@@ -182,7 +182,6 @@ class TestOriginalCamvid:
             "/x/train/0001TP_008550.png /x/trainannot/0001TP_008550.png\n0016E5_07959\n"
         )
         assert [sample.name for sample in Camvid(root=str(tmp_path)).open("train")] == ["0001TP_008550", "0016E5_07959"]
-        assert len(Camvid(root=str(tmp_path)).open("val")) == 2
         (tmp_path / "val.txt").write_text("0016E5_99999.png\n")
         with pytest.raises(DataError, match=r"val.txt: 1 frames are not in 701_StillsRaw_full: 0016E5_99999"):
             Camvid(root=str(tmp_path)).open("val")
