@@ -15,6 +15,7 @@ from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.ops.confusion import intersection_over_union
 from pixelcontrast.report.arms import Arm, group
 from pixelcontrast.report.confusion import flow_costs, largest_flows, matrix
+from pixelcontrast.report.curves import training_charts
 from pixelcontrast.report.lines import Line, draw_lines, running_mean
 from pixelcontrast.report.maps import flatten_all, measure
 from pixelcontrast.report.origin import _text
@@ -239,3 +240,23 @@ def test_a_path_is_told_by_its_last_part() -> None:
     assert _text({"parts": [{"root": "~/a b/c"}, {"root": "C:\\x\\y"}]}, "parts") == "[{'root': 'c'}, {'root': 'y'}]"
     assert _text({"model.head": "fcn", "rate": 0.5}, "rate") == "0.5"
     assert _text({"at": "backbone.layer4/1"}, "at") == "backbone.layer4/1"
+
+
+@pytest.mark.parametrize(("level", "names"), [(8.5, {"chance"}), (6.2, {"one, chance", "two, chance"})])
+def test_the_level_of_chance_is_each_arms_own_where_they_differ(tmp_path: Path, level: float, names: set[str]) -> None:
+    """It hangs on the number of keys: in-batch keys alone are fewer than those of a memory."""
+    arms = []
+    for number, name in enumerate(("one", "two")):
+        folder = MadeRun().write(tmp_path / name)
+        if name == "two":
+            logged = (
+                (folder / "metrics.jsonl")
+                .read_text()
+                .replace('"contrast/chance_level": 8.5', f'"contrast/chance_level": {level}')
+            )
+            (folder / "metrics.jsonl").write_text(logged)
+        arms.append(Arm(name=name, runs=(read_run(folder),), number=number))
+    chart = next(chart for chart in training_charts(arms) if chart.title == "Contrast loss")
+    shown = str(chart.data) + chart.svg
+    assert {each for each in ("one, chance", "two, chance") if each in shown} == names - {"chance"}
+    assert "floor" in shown

@@ -85,6 +85,7 @@ STEPS = (
         zero=True,
     ),
 )
+_ONE_LEVEL = 0.2  # nats; levels that are nearer to each other are drawn as one
 LONELY = Figure(
     "contrast/anchors_without_positives",
     "Anchors without a positive",
@@ -150,11 +151,7 @@ def _lines(
 
 def _contrast_loss(arms: Sequence[Arm]) -> Chart | None:
     lines = [line for arm in arms for line in _lines(arm, "loss/contrast", smooth=True)]
-    reference = next((arm.runs[0] for arm in arms if "contrast/floor" in arm.runs[0].metrics), None)
-    for name, label in (("contrast/chance_level", "chance"), ("contrast/floor", "floor")):
-        series = reference.metrics.get(name) if reference is not None else None
-        if series is not None:
-            lines.append(Line(label, "reference", series.steps, series.values, dashed=True, label=label))
+    lines += [*_references(arms, "contrast/chance_level", "chance"), *_references(arms, "contrast/floor", "floor")]
     return draw_lines(
         "Contrast loss",
         lines,
@@ -163,6 +160,19 @@ def _contrast_loss(arms: Sequence[Arm]) -> Chart | None:
         " all the same.",
         zero=True,
     )
+
+
+def _references(arms: Sequence[Arm], name: str, label: str) -> list[Line]:
+    """A level the loss is judged by: it hangs on the number of keys. One line where it is common to all."""
+    found = [(arm, series) for arm in arms if (series := arm.runs[0].metrics.get(name)) is not None]
+    levels = [float(np.median(series.values)) for _, series in found]
+    if found and max(levels) - min(levels) < _ONE_LEVEL:
+        series = found[0][1]
+        return [Line(label, "reference", series.steps, series.values, dashed=True, label=label)]
+    return [
+        Line(f"{arm.name}, {label}", kind_of(arm), series.steps, series.values, dashed=True, label=label)
+        for arm, series in found
+    ]
 
 
 def _similarities(arms: Sequence[Arm]) -> Chart | None:
