@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pixelcontrast.contrast.recording import describe, entries_of, is_map, pick_tensor
 from pixelcontrast.contrast.taps import Layout, Tap, grids_of, unwrapped
+from pixelcontrast.nn.modes import in_eval_mode
 
 _PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # better attached to before them
 
@@ -101,21 +102,17 @@ def best_candidate(model: nn.Module, example: Any, *, num_classes: int, most: in
 
 
 def _run(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], record: Any) -> Any:
-    modes = {module: module.training for module in model.modules()}
     handles = [
         module.register_forward_hook(lambda _, inputs, output, name=name: record(name, output))
         for name, module in model.named_modules()
         if name and not isinstance(module, _PASSING)
     ]
     try:
-        model.eval()
-        with torch.enable_grad():  # the graph tells what the logits are made of
+        with in_eval_mode(model), torch.enable_grad():  # the graph tells what the logits are made of
             return model(*arguments, **keywords)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
 
 
 def _logits(output: Any, num_classes: int) -> Tensor | None:

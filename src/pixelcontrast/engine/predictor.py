@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pixelcontrast.engine.protocol import EvaluationOptions
 from pixelcontrast.engine.tally import Prediction
+from pixelcontrast.nn.modes import in_eval_mode
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.ops.resize import resize_images, resize_logits
 from pixelcontrast.ops.tiles import merge_tiles, tiles_of
@@ -20,14 +21,8 @@ from pixelcontrast.ops.tiles import merge_tiles, tiles_of
 @contextmanager
 def evaluating(segmentor: Segmentor) -> Iterator[None]:
     """Eval mode without gradients; afterwards each module is in its own mode again."""
-    modes = {module: module.training for module in segmentor.modules()}
-    segmentor.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with in_eval_mode(segmentor), torch.inference_mode():
+        yield
 
 
 @dataclass(frozen=True)
