@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from dataset_layouts import camvid, folder, noise, save
 from pixelcontrast.data import Camvid, Folder, count_classes
@@ -119,6 +119,20 @@ def test_images_of_equal_bytes_and_other_shape_are_no_duplicates(root: Path) -> 
         save(pixels, root / "train" / f"{name}.png")
         save(np.zeros(pixels.shape[:2], np.uint8), root / "trainannot" / f"{name}.png")
     assert "duplicate within a split" not in kinds(checked(root))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_images_that_a_viewer_shows_turned_are_told(tmp_path: Path, suffix: str) -> None:
+    layout = folder(tmp_path)
+    upright, turned = sorted((tmp_path / "images" / "train").iterdir())[:2]
+    for file, orientation in ((upright, 1), (turned, 3)):
+        with Image.open(file) as picture:
+            exif = picture.getexif()
+            exif[ExifTags.Base.Orientation] = orientation
+            file.unlink()
+            picture.convert("RGB").save(file.with_suffix(f".{suffix}"), exif=exif)
+    finding = the(check_data(layout.options), "turned by EXIF")
+    assert (finding.severity, finding.details) == ("warning", (turned.stem,))
 
 
 def test_void_images_and_absent_classes(root: Path) -> None:

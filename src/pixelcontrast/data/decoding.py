@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Integer, UInt8
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from pixelcontrast.data import matlab, tiff
@@ -124,6 +124,19 @@ def decode(file: File) -> Image.Image:
                 return image
 
     return reading(read, file)
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a camera's note (EXIF) asks to show an image otherwise than it is read, turned or mirrored.
+
+    Only the header is read. False for a TIFF, which Pillow turns itself, and for a file that cannot be read, which
+    reading its pixels tells.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    except Exception:  # noqa: BLE001 - decoders raise whatever their parsers run into
+        return False
 
 
 def _needs_statistics(path: Path) -> UnreadableFileError | None:

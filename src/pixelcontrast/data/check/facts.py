@@ -13,8 +13,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from pixelcontrast.data.counting import ClassCounts
+from pixelcontrast.data.decoding import is_turned
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
-from pixelcontrast.data.sources import Leftover, SegmentationDataset
+from pixelcontrast.data.sources import Leftover, PairedFiles, SegmentationDataset
 from pixelcontrast.data.threads import on_threads
 from pixelcontrast.errors import DataError
 
@@ -57,6 +58,7 @@ class SplitFacts:
         images: Those that could be read, in the split's order.
         errors: Why the others could not.
         leftovers: Files that do not pair up.
+        turned: Names of images that a camera's note (EXIF) asks to show turned or mirrored.
     """
 
     split: str
@@ -64,6 +66,7 @@ class SplitFacts:
     images: tuple[ImageFacts, ...]
     errors: tuple[DataError, ...]
     leftovers: tuple[Leftover, ...]
+    turned: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -135,7 +138,9 @@ def gather(
             errors.append(facts)
         else:
             images.append(facts)
-    return SplitFacts(split, dataset.label_space, tuple(images), tuple(errors), leftovers)
+    pairs = dataset.pairs if isinstance(dataset, PairedFiles) else ()
+    turned = tuple(pair.name for pair in pairs if is_turned(pair.image))
+    return SplitFacts(split, dataset.label_space, tuple(images), tuple(errors), leftovers, turned)
 
 
 def _digest(image: Shaped[Tensor, "c H W"]) -> bytes:

@@ -30,6 +30,7 @@ KINDS: dict[str, Severity] = {
     "class without training pixels": "warning",
     "all-void image": "warning",
     "duplicate within a split": "warning",
+    "turned by EXIF": "warning",
     "optional split not there": "note",
 }
 _OF_ERRORS: tuple[tuple[type[DataError], str], ...] = (
@@ -81,6 +82,12 @@ def of_split(facts: SplitFacts, *, published: Sequence[int]) -> Iterator[Finding
     if twice:
         message = f"{len(twice)} images occur more than once, pixel for pixel, and so weigh more in training"
         yield Finding("duplicate within a split", facts.split, message, tuple(" = ".join(names) for names in twice))
+    if facts.turned:
+        message = (
+            f"{len(facts.turned)} images have a camera's note (EXIF) to be shown turned or mirrored, which is not "
+            "followed: labels drawn on what a viewer shows do not fit them. Store both as they are to be seen"
+        )
+        yield Finding("turned by EXIF", facts.split, message, facts.turned)
 
 
 def between_splits(splits: Sequence[SplitFacts]) -> Iterator[Finding]:

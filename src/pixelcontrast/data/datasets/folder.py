@@ -28,7 +28,8 @@ class Folder(DataOptions):
 
     Labels are PNGs (or TIFFs) of ids, grey or with a palette. classes.yaml is a list of names (ids 0, 1, ...), or maps
     names to ids: masks of 0 and 255 are `{background: 0, thing: 255}`. An id without a name is an error, unless it is
-    ignored. A test split may go without labels. Pixels are taken as they lie: orientation by EXIF is not followed.
+    ignored. A test split may go without labels. Pixels are taken as they lie: orientation by EXIF is not followed
+    (`pixelcontrast check` tells of it), that of an RGB TIFF is.
 
     Images are RGB of 8 bits, unless `mean` and `std` are stated: then all bands of a file are used, as many as there
     are numbers, and the network takes as many. TIFFs of bands need the extra `tif`.
