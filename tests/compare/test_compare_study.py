@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,9 +16,10 @@ from pixelcontrast.compare.arms import choose_arms, recipe_of
 from pixelcontrast.compare.equality import require_declared
 from pixelcontrast.compare.jobs import Finished, Job
 from pixelcontrast.compare.pair import table_of_two, tall_pictures
+from pixelcontrast.compare.plan import Plan, prepare
 from pixelcontrast.compare.results import Comparison, as_json
 from pixelcontrast.compare.studies import load_study, study_names
-from pixelcontrast.compare.study import compare
+from pixelcontrast.compare.study import compare, gather
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.errors import RecipeError, RunError, Stopped
@@ -54,22 +56,17 @@ def _fake_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "train.py"
     script.write_text(FAKE_TRAINING)
     monkeypatch.setattr(Job, "command", lambda job: [sys.executable, str(script), str(job.recipe), str(job.folder)])
-    monkeypatch.setattr("pixelcontrast.compare.study.require_equal_starts", lambda _: ("first weights",))
+    monkeypatch.setattr("pixelcontrast.compare.plan.require_equal_starts", lambda _: ("first weights",))
+
+
+def plan(num_seeds: int = 2, overrides: tuple[str, ...] = ()) -> Plan:
+    arms = choose_arms(["cross_entropy", "contrast"], [], load(RECIPE))
+    return prepare(RECIPE, overrides, arms=arms, num_seeds=num_seeds, first_seed=0, output=Path("out"))
 
 
 def run(*, num_seeds: int = 2, overrides: tuple[str, ...] = ()) -> tuple[Comparison, int]:
-    arms = choose_arms(["cross_entropy", "contrast"], [], load(RECIPE))
     with Path("console.txt").open("a") as file:
-        return compare(
-            RECIPE,
-            overrides,
-            arms=arms,
-            num_seeds=num_seeds,
-            first_seed=0,
-            parallel=2,
-            output=Path("out"),
-            console=Console(file=file, width=200),
-        )
+        return compare(plan(num_seeds, overrides), parallel=2, console=Console(file=file, width=200))
 
 
 @pytest.mark.usefixtures("_fake_training")
@@ -109,6 +106,27 @@ def test_a_failed_run_is_reported_and_only_it_is_run_again() -> None:
     assert (stored["commit"], stored["threads"]) == ("abc", "1, 2")
     assert "the runs differ in their threads" in text
     assert "equal over the arms, as checked before training: first weights" in text
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_runs_can_be_trained_elsewhere_and_gathered() -> None:
+    Path("repaired").touch()
+    commands = plan().commands()
+    assert len(commands) == 4
+    subprocess.run(commands[0], shell=True, check=True)  # noqa: S602 - as a queue does
+    assert plan().commands() == commands[1:]
+    assert gather(plan()).runs.keys() == {"cross_entropy", "contrast"}
+    assert (
+        "0.00 hours of runs in all, those of 1 runs trained elsewhere not counted" in Path("out/compare.md").read_text()
+    )
+    for command in commands[1:]:
+        subprocess.run(command, shell=True, check=True)  # noqa: S602
+    comparison = gather(plan())
+    assert plan().commands() == []
+    found = comparison.difference("contrast")
+    assert found is not None
+    assert found.mean == pytest.approx(2.25)
+    assert Path("out/report.html").exists()
 
 
 @pytest.mark.usefixtures("_fake_training")
@@ -233,7 +251,7 @@ class TestGpus:
         have_gpus(monkeypatch, 4, None)
         with pytest.raises(RecipeError, match="trainer.devices=4: of 2 runs at a time, each has 2 of this machine's"):
             run(num_seeds=1, overrides=("trainer.devices=4",))
-        assert not Path("out").exists()
+        assert not Path("ran").exists()
         run(num_seeds=1, overrides=("trainer.devices=4", "trainer.accelerator=cpu"))
 
 

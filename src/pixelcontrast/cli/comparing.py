@@ -43,6 +43,14 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm; seeds count up from the recipe's.")] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; cores and GPUs are divided between them.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Folder. By default runs/compare/RECIPE.")] = None,
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands",
+            help="Train nothing: print the command of each run that is not done, one a line, for a cluster's queue,"
+            " and write the tables of the runs that are.",
+        ),
+    ] = False,
 ) -> None:
     """Train a recipe in several ways over several seeds, and judge the paired differences.
 
@@ -51,8 +59,10 @@ def compare(
     from rich.console import Console
 
     from pixelcontrast.compare.arms import choose_arms
+    from pixelcontrast.compare.plan import prepare
     from pixelcontrast.compare.studies import load_study
     from pixelcontrast.compare.study import compare as compare_arms
+    from pixelcontrast.compare.study import gather
     from pixelcontrast.compare.tables import as_markdown
     from pixelcontrast.recipe.root import load
 
@@ -64,16 +74,15 @@ def compare(
         study=load_study(study) if study else (),
     )
     folder = output or Path("runs") / "compare" / recipe_title(recipe) / (Path(study).stem if study else "")
-    comparison, failures = compare_arms(
-        recipe,
-        overrides or (),
-        arms=chosen,
-        num_seeds=seeds,
-        first_seed=loaded.seed,
-        parallel=jobs,
-        output=folder,
-        console=Console(soft_wrap=True),
-    )
+    plan = prepare(recipe, overrides or (), arms=chosen, num_seeds=seeds, first_seed=loaded.seed, output=folder)
+    for warning in plan.warnings():
+        typer.echo(f"warning: {warning}", err=True)
+    if commands:
+        gather(plan)
+        for command in plan.commands():
+            typer.echo(command)
+        return
+    comparison, failures = compare_arms(plan, parallel=jobs, console=Console(soft_wrap=True))
     typer.echo(as_markdown(comparison))
     typer.echo("written: " + ", ".join(str(folder / name) for name in ("compare.md", "compare.json", "report.html")))
     if failures:

@@ -1,72 +1,45 @@
-"""A comparison from its recipe to its tables."""
+"""A comparison from its plan to its tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from pixelcontrast.compare.arms import Arm, recipe_of
-from pixelcontrast.compare.equality import require_declared, require_equal_starts
-from pixelcontrast.compare.jobs import Finished, Job, gpu_shares, run_jobs
+from pixelcontrast.compare.jobs import Finished, gpu_shares, run_jobs
+from pixelcontrast.compare.plan import Plan
 from pixelcontrast.compare.results import Comparison, read_runs, save_json
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
-from pixelcontrast.engine.training import without_contrast
 from pixelcontrast.errors import RecipeError, RunError
 from pixelcontrast.files import write_text
-from pixelcontrast.recipe.difference import differences
-from pixelcontrast.recipe.root import Recipe, dump, load
+from pixelcontrast.recipe.root import Recipe
 from pixelcontrast.report.page import write_report
 
+_JSON = "compare.json"
 
-def compare(
-    source: str,
-    overrides: Sequence[str],
-    *,
-    arms: Sequence[Arm],
-    num_seeds: int,
-    first_seed: int,
-    parallel: int,
-    output: Path,
-    console: Console,
-) -> tuple[Comparison, int]:
+
+def compare(plan: Plan, *, parallel: int, console: Console) -> tuple[Comparison, int]:
     """Train every arm with every seed, and write what came out.
 
-    Runs of one seed share first weights and the stream of training samples, which is checked; the last checkpoint
-    counts. Runs that are done are kept, those that stopped go on, and a failed one is reported and left out.
+    Runs of one seed share first weights and the stream of training samples, which `prepare` checked; the last
+    checkpoint counts. Runs that are done are kept, those that stopped go on, and a failed one is reported and left out.
 
     Args:
-        source: Name or path of the recipe.
-        overrides: `--set` of all runs.
-        arms: The first is the baseline.
-        num_seeds: Runs of each arm.
-        first_seed: The others follow it.
+        plan: The runs.
         parallel: Runs at a time.
-        output: Folder of the comparison.
         console: Where progress is shown.
 
     Returns:
-        The comparison, and how many runs failed. compare.json, compare.md and report.html lie in `output`.
+        The comparison, and how many runs failed.
 
     Raises:
-        UserError: If a recipe cannot be used, an arm differs in more than it declares, or the folder holds runs of
-            other recipes.
+        UserError: If a run asks for more GPUs than it would have.
     """
-    seeds = tuple(range(first_seed, first_seed + num_seeds))
-    recipes = {(arm.name, seed): recipe_of(arm, source, overrides, seed=seed) for seed in seeds for arm in arms}
-    for arm in arms[1:]:
-        first = recipes[arms[0].name, first_seed]
-        require_declared(first, arm, recipes[arm.name, first_seed], baseline_arm=arms[0])
-    _require_gpus(recipes.values(), parallel)
-    jobs = [_job(output, arm=arm, seed=seed) for arm, seed in recipes]
-    _require_own_runs(jobs, recipes)
-    equal = require_equal_starts({arm.name: recipes[arm.name, first_seed] for arm in arms})
-    for job in jobs:
-        write_text(job.recipe, dump(recipes[job.arm, job.seed]))
-    hours = _known_hours(output / "compare.json")
+    _require_gpus(plan.recipes.values(), parallel)
+    hours = _known_hours(plan.output / _JSON)
     failures = 0
 
     def report(finished: Finished) -> None:
@@ -75,32 +48,33 @@ def compare(
         by_seed = hours.setdefault(finished.job.arm, {})
         by_seed[finished.job.seed] = by_seed.get(finished.job.seed, 0.0) + round(finished.hours, 4)
         console.print(f"{finished.job.arm}, seed {finished.job.seed}: {_outcome(finished)}", highlight=False)
-        _save(_comparison(), output)
+        _save(_comparison(plan, hours), plan.output)
 
-    def _comparison() -> Comparison:
-        changes = {arm.name: arm.overrides for arm in arms}
-        return Comparison(source, tuple(overrides), changes, seeds, read_runs(jobs), hours, equal)
+    done = sum(job.done for job in plan.jobs)
+    console.print(f"{done} of {len(plan.jobs)} runs are done; logs in {plan.output / 'logs'}")
+    run_jobs(plan.jobs, parallel=parallel, report=report)
+    return gather(plan, hours), failures
 
-    for arm in arms:
-        if (reason := without_contrast(recipes[arm.name, first_seed])) is not None:
-            console.print(f"warning: {arm.name}: {reason}", highlight=False)
-    console.print(f"{sum(job.done for job in jobs)} of {len(jobs)} runs are done; logs in {output / 'logs'}")
-    run_jobs(jobs, parallel=parallel, report=report)
-    comparison = _comparison()
-    _save(comparison, output)
+
+def gather(plan: Plan, hours: Mapping[str, Mapping[int, float]] | None = None) -> Comparison:
+    """Write what came out of the runs that are done: compare.json, compare.md, and report.html if there is any.
+
+    Args:
+        plan: The runs, wherever they were trained.
+        hours: Wall time by arm and seed; by default that of the compare.json which is there.
+    """
+    comparison = _comparison(plan, _known_hours(plan.output / _JSON) if hours is None else hours)
+    _save(comparison, plan.output)
     if any(comparison.runs.values()):
-        write_report([output], output / "report.html", title=f"{source}: {', '.join(comparison.arms)}")
-    return comparison, failures
+        title = f"{plan.source}: {', '.join(comparison.arms)}"
+        write_report([plan.output], plan.output / "report.html", title=title)
+    return comparison
 
 
-def _job(output: Path, *, arm: str, seed: int) -> Job:
-    return Job(
-        arm=arm,
-        seed=seed,
-        recipe=output / "recipes" / f"{arm}-seed_{seed}.yaml",
-        folder=output / arm / f"seed_{seed}",
-        log=output / "logs" / f"{arm}-seed_{seed}.log",
-    )
+def _comparison(plan: Plan, hours: Mapping[str, Mapping[int, float]]) -> Comparison:
+    changes = {arm.name: arm.overrides for arm in plan.arms}
+    seeds = tuple(dict.fromkeys(job.seed for job in plan.jobs))
+    return Comparison(plan.source, plan.overrides, changes, seeds, read_runs(plan.jobs), hours, plan.equal)
 
 
 def _require_gpus(recipes: Iterable[Recipe], parallel: int) -> None:
@@ -114,18 +88,8 @@ def _require_gpus(recipes: Iterable[Recipe], parallel: int) -> None:
         )
 
 
-def _require_own_runs(jobs: Sequence[Job], recipes: Mapping[tuple[str, int], Recipe]) -> None:
-    for job in jobs:
-        used = job.folder / "recipe.yaml"
-        if used.exists() and (changed := differences(load(str(used)), recipes[job.arm, job.seed])):
-            listed = "\n".join(f"  {line}" for line in changed)
-            raise RunError(
-                f"{job.folder} holds a run of another recipe; choose another --output. It differs in\n{listed}"
-            )
-
-
 def _save(comparison: Comparison, output: Path) -> None:
-    save_json(comparison, output / "compare.json")
+    save_json(comparison, output / _JSON)
     write_text(output / "compare.md", as_markdown(comparison))
 
 

@@ -28,9 +28,11 @@ def _circumstances(comparison: Comparison) -> list[str]:
     if comparison.equal:
         rows.append(f"equal over the arms, as checked before training: {' and '.join(comparison.equal)}")
     hours = sum(sum(by_seed.values()) for by_seed in comparison.hours.values())
+    untimed = sum(len(runs.keys() - comparison.hours.get(arm, {}).keys()) for arm, runs in comparison.runs.items())
+    more = f", those of {untimed} runs trained elsewhere not counted" if untimed else ""
     machines, commits, threads = (comparison.sources(key) for key in ("hardware", "commit", "threads"))
     rows.append(f"{'; '.join(machines) or hardware()}; threads a run: {', '.join(threads) or 'not known'}")
-    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours:.2f} hours of runs in all")
+    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours:.2f} hours of runs in all{more}")
     rows += [f"note: the runs differ in their {what}" for what, found in (("hardware", machines), ("commit", commits),
              ("threads", threads), ("protocol", ways)) if len(found) > 1]  # fmt: skip
     absent = left_out({arm: [run.scores for run in runs.values()] for arm, runs in comparison.runs.items()})
