@@ -16,7 +16,7 @@ from pixelcontrast.compare.arms import choose_arms, recipe_of
 from pixelcontrast.compare.equality import require_declared
 from pixelcontrast.compare.jobs import Finished, Job
 from pixelcontrast.compare.pair import table_of_two, tall_pictures
-from pixelcontrast.compare.plan import Plan, prepare
+from pixelcontrast.compare.plan import Plan, alone_in, prepare
 from pixelcontrast.compare.results import Comparison, as_json
 from pixelcontrast.compare.studies import load_study, study_names
 from pixelcontrast.compare.study import compare, gather
@@ -135,6 +135,67 @@ def test_runs_of_another_recipe_are_not_mixed_in() -> None:
     with pytest.raises(RunError, match=r"another recipe.*\n.*trainer.max_steps: \d+, now 7"):
         run(num_seeds=1, overrides=("trainer.max_steps=7",))
     run(num_seeds=1, overrides=("trainer.checkpoint_every=7",))  # does not change what comes out
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_a_damaged_run_is_told_before_any_is_trained() -> None:
+    Path("repaired").touch()
+    run(num_seeds=1)
+    ran = Path("ran").read_text()
+    for damage, told in (
+        ("{", "remove it, and the command that wrote it"),
+        (None, "scored on the classes street, pole"),
+    ):
+        scores = Path("out/contrast/seed_0/scores.json")
+        whole = scores.read_text()
+        scores.write_text(damage or whole.replace("road", "street"))
+        with pytest.raises(RunError, match=told):
+            run(num_seeds=2)
+        assert Path("ran").read_text() == ran
+        scores.write_text(whole)
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_a_run_that_ends_with_unusable_scores_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("repaired").touch()
+    train = Path("train.py")
+    train.write_text(train.read_text().replace("json.dumps(scores)", 'json.dumps(scores) if seed else "{"'))
+    with pytest.raises(RunError, match="seed_0"):
+        run(num_seeds=2)
+    assert len(Path("ran").read_text().split()) == 4
+    assert "warning: out" in Path("console.txt").read_text()
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_the_report_shows_what_was_compared() -> None:
+    Path("repaired").touch()
+    run(num_seeds=2)
+    assert "over 2 seeds" in Path("out/report.html").read_text()
+    run(num_seeds=1)
+    assert "over 2 seeds" not in Path("out/report.html").read_text()
+
+
+def test_one_comparison_at_a_time_is_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelcontrast.files._PATIENCE", 0.2)
+    said: list[str] = []
+    with (
+        alone_in(tmp_path / "out", said.append),
+        pytest.raises(RunError, match="another process compares in .*out; wait for its end"),
+        alone_in(tmp_path / "out", said.append),
+    ):
+        pass
+    assert "waiting two minutes" in said[0]
+    with alone_in(tmp_path / "out", said.append):
+        pass
+    assert len(said) == 1
+
+
+@pytest.mark.usefixtures("_fake_training")
+def test_a_damaged_recipe_of_a_run_is_named() -> None:
+    run(num_seeds=1)
+    Path("out/contrast/seed_0/recipe.yaml").write_text("")
+    with pytest.raises(RunError, match=r"seed_0.recipe.yaml, with which the run was begun, cannot be read"):
+        run(num_seeds=1)
 
 
 @pytest.mark.usefixtures("_fake_training")
@@ -283,6 +344,7 @@ class TestArms:
             (["contrst", "cross_entropy"], [], "no arm 'contrst'.*Did you mean 'contrast'"),
             (["contrast"], [], "at least two arms"),
             (["contrast"], ["hardest contrast.mining=hardest"], "expected 'NAME: KEY=VALUE"),
+            (["contrast"], ["report.html: contrast.weight=1"], "expected 'NAME: KEY=VALUE"),
             (["contrast"], ["contrast: contrast.weight=1"], "there is an arm of that name"),
             (["contrast"], ["later: seed=1"], "all arms have the same seeds; choose the first by --set seed=N"),
         ],

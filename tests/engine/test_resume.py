@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from dataset_layouts import folder
 from pixelcontrast.engine.checkpoints import WholeCheckpointIO, checkpoints_in
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.random_state import random_state, set_random_state
-from pixelcontrast.errors import Stopped
+from pixelcontrast.errors import DataError, Stopped
 from pixelcontrast.recipe.root import Recipe
 from training_runs import before_each_batch, metrics_of, run, shortened
 
@@ -156,6 +158,39 @@ def test_a_change_of_conditions_is_announced(recipe: Recipe, tmp_path: Path, mon
     assert "threads 1, now 2" in text
     assert "now 99" in text
     assert "not bit for bit" in text
+
+
+@pytest.fixture
+def stopped(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A run in `run`, stopped after its first step, on a data set of its own in `data`."""
+    layout = folder(tmp_path / "data")
+    recipe = replace(recipe, data=replace(layout.options, batch_size=2, crop_size=(24, 32), workers=0))
+    recipe = shortened(recipe, max_steps=2)
+    with before_each_batch(monkeypatch, lambda step: os.kill(os.getpid(), signal.SIGTERM)), pytest.raises(Stopped):
+        run(recipe, tmp_path / "run")
+    return recipe
+
+
+def test_other_images_are_announced(stopped: Recipe, tmp_path: Path) -> None:
+    for file in (tmp_path / "data").glob("*/train/train-0.*"):
+        file.unlink()
+    for file in (tmp_path / "data").glob("*/val/val-0.*"):
+        file.rename(file.with_stem("val-9"))
+    text = " ".join(run(stopped, tmp_path / "run", resume=True)[1].split())
+    assert re.search(r"images of train 3 \(\w{8}\), now 2 \(\w{8}\); images of val 2 \(\w{8}\), now 2 \(", text)
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("[soil, weed, crop]", "class 1 was 'crop', and is 'weed'"),
+        ("[soil, crop, weed, stone]", "3 classes, and the data set has 4 now; class 3 was 'not there', and is 'stone'"),
+    ],
+)
+def test_other_classes_are_refused(stopped: Recipe, tmp_path: Path, now: str, said: str) -> None:
+    (tmp_path / "data" / "classes.yaml").write_text(now)
+    with pytest.raises(DataError, match=said):
+        run(stopped, tmp_path / "run", resume=True)
 
 
 def test_every_generator_goes_on_where_it_was() -> None:

@@ -16,7 +16,7 @@ from pixelcontrast.data import training_loader
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.training import build_task
-from pixelcontrast.errors import DataError, RunError
+from pixelcontrast.errors import DataError, RecipeError, RunError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.recipe.root import Recipe, load
 from pixelcontrast.types import Batch
@@ -168,3 +168,10 @@ def loader_of(task: SegmentationTask) -> DataLoader[Batch]:
     data = task.training_data
     mean, std = task.segmentor.mean, task.segmentor.std
     return training_loader(data.dataset, data.options, seed=data.seed, start_step=3, num_steps=4, mean=mean, std=std)
+
+
+def test_a_batch_that_does_not_divide_leaves_no_folder(recipe: Recipe, tmp_path: Path) -> None:
+    uneven = replace(shortened(recipe, devices=2), data=replace(recipe.data, batch_size=3))
+    with pytest.raises(RecipeError, match=r"multiple of the 2 ranks, got 3; set data.batch_size=2"):
+        run(uneven, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

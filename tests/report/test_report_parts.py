@@ -235,6 +235,14 @@ def test_the_change_panel_tells_who_is_right(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_picture_cut_short_is_left_out(tmp_path: Path) -> None:
+    run = RunFolder(MadeRun().write(tmp_path / "run"))
+    for file in run.examples.rglob("*.prediction.png"):
+        file.write_bytes(file.read_bytes()[:60])
+    panels = example_groups([Arm("run", 0, (read_run(run.path),))], ((1, 2, 3),))[0].examples[0].panels
+    assert [panel.title for panel in panels] == ["image", "label"]
+
+
 def test_a_path_is_told_by_its_last_part() -> None:
     assert _text({"model.pretrained": "/home/someone/weights.pth"}, "model.pretrained") == "weights.pth"
     assert _text({"parts": [{"root": "~/a b/c"}, {"root": "C:\\x\\y"}]}, "parts") == "[{'root': 'c'}, {'root': 'y'}]"

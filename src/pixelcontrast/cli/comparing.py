@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,7 @@ def compare(
     from rich.console import Console
 
     from pixelcontrast.compare.arms import choose_arms
-    from pixelcontrast.compare.plan import prepare
+    from pixelcontrast.compare.plan import alone_in, prepare
     from pixelcontrast.compare.studies import load_study
     from pixelcontrast.compare.study import compare as compare_arms
     from pixelcontrast.compare.study import gather
@@ -74,15 +75,16 @@ def compare(
         study=load_study(study) if study else (),
     )
     folder = output or Path("runs") / "compare" / recipe_title(recipe) / (Path(study).stem if study else "")
-    plan = prepare(recipe, overrides or (), arms=chosen, num_seeds=seeds, first_seed=loaded.seed, output=folder)
-    for warning in plan.warnings():
-        typer.echo(f"warning: {warning}", err=True)
-    if commands:
-        gather(plan)
-        for command in plan.commands():
-            typer.echo(command)
-        return
-    comparison, failures = compare_arms(plan, parallel=jobs, console=Console(soft_wrap=True))
+    with alone_in(folder, partial(typer.echo, err=True)):
+        plan = prepare(recipe, overrides or (), arms=chosen, num_seeds=seeds, first_seed=loaded.seed, output=folder)
+        for warning in plan.warnings():
+            typer.echo(f"warning: {warning}", err=True)
+        if commands:
+            gather(plan)
+            for command in plan.commands():
+                typer.echo(command)
+            return
+        comparison, failures = compare_arms(plan, parallel=jobs, console=Console(soft_wrap=True))
     typer.echo(as_markdown(comparison))
     typer.echo("written: " + ", ".join(str(folder / name) for name in ("compare.md", "compare.json", "report.html")))
     if failures:

@@ -111,13 +111,10 @@ def _run_folder(run_dir: Path | None, runs: Path, *, resume: bool) -> Path:
 
 def require_same_run(folder: Path, recipe: Recipe) -> None:
     """A resumed run must be the run that was begun; where and how fast it runs may change."""
-    from pixelcontrast.recipe.difference import differences
-    from pixelcontrast.recipe.root import load
+    from pixelcontrast.recipe.difference import changed_since
 
     begun = folder / "recipe.yaml"
-    if not begun.exists():
-        return
-    if changed := differences(load(str(begun)), recipe):
+    if changed := changed_since(begun, recipe):
         listed = "\n".join(f"  {line}" for line in changed)
         raise RunError(
             f"{folder} was begun with another recipe; it differs in\n{listed}\n"

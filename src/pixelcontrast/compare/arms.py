@@ -11,6 +11,7 @@ from pixelcontrast.errors import RecipeError, did_you_mean
 from pixelcontrast.recipe.root import Recipe, load
 
 BUILT_IN = ("cross_entropy", "contrast")
+_OWN_FILES = ("compare.json", "compare.md", "report.html", "recipes", "logs")
 
 
 @dataclass(frozen=True)
@@ -92,5 +93,5 @@ def _define(definition: str) -> Arm:
 
 
 def is_arm_name(name: str) -> bool:
-    """Whether a name can be a folder's everywhere."""
-    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) is not None
+    """Whether a name can be a folder's everywhere, beside a comparison's own files."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) is not None and name not in _OWN_FILES

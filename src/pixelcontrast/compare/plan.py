@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from pixelcontrast.compare.equality import require_declared, require_equal_start
 from pixelcontrast.compare.jobs import Job
 from pixelcontrast.engine.training import without_contrast
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import write_text
-from pixelcontrast.recipe.difference import differences
-from pixelcontrast.recipe.root import Recipe, dump, load
+from pixelcontrast.files import exclusive, make_folder, write_text
+from pixelcontrast.recipe.difference import changed_since
+from pixelcontrast.recipe.root import Recipe, dump
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class Plan:
         for arm, recipe in {arm: recipe for (arm, _), recipe in self.recipes.items()}.items():
             if (reason := without_contrast(recipe)) is not None:
                 yield f"{arm}: {reason}"
+
+
+@contextmanager
+def alone_in(output: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep other comparisons out of a folder meanwhile; `say` is told if one is waited for.
+
+    Raises:
+        RunError: If another process is at work in it, or it cannot be made.
+    """
+    make_folder(output)
+    lock = output / ".lock"
+    lock.touch()
+    other = f"another process compares in {output}"
+    with exclusive(lock, wait=lambda: say(f"{other}; waiting two minutes for its end")) as alone:
+        if not alone:
+            raise RunError(f"{other}; wait for its end, stop it, or choose another --output.")
+        yield
 
 
 def prepare(
@@ -92,8 +110,7 @@ def _job(output: Path, *, arm: str, seed: int) -> Job:
 
 def _require_own_runs(jobs: Sequence[Job], recipes: Mapping[tuple[str, int], Recipe]) -> None:
     for job in jobs:
-        used = job.folder / "recipe.yaml"
-        if used.exists() and (changed := differences(load(str(used)), recipes[job.arm, job.seed])):
+        if changed := changed_since(job.folder / "recipe.yaml", recipes[job.arm, job.seed]):
             listed = "\n".join(f"  {line}" for line in changed)
             raise RunError(
                 f"{job.folder} holds a run of another recipe; choose another --output. It differs in\n{listed}"

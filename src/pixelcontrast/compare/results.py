@@ -16,6 +16,7 @@ from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.scoring import read_counts
 from pixelcontrast.engine.statistics import Difference, interval_over_images, mean_and_deviation, paired_difference
+from pixelcontrast.errors import RunError
 from pixelcontrast.files import write_text
 
 
@@ -128,12 +129,24 @@ def score_of(scores: Scores, class_name: str | None) -> float | None:
 
 
 def read_runs(jobs: Iterable[Job]) -> dict[str, dict[int, Run]]:
-    """The runs that are done, by arm and seed."""
+    """The runs that are done, by arm and seed.
+
+    Raises:
+        RunError: If a file of one is damaged, or they are of different classes.
+    """
     runs: dict[str, dict[int, Run]] = {}
+    first: Run | None = None
     for job in jobs:
         by_seed = runs.setdefault(job.arm, {})
-        if job.done:
-            by_seed[job.seed] = read_run(job.folder)
+        if not job.done:
+            continue
+        run = by_seed[job.seed] = read_run(job.folder)
+        first = first or run
+        if list(run.scores.IoU) != list(first.scores.IoU):
+            raise RunError(
+                f"{run.folder} was scored on the classes {', '.join(run.scores.IoU)}, and {first.folder} on"
+                f" {', '.join(first.scores.IoU)}; their scores cannot be compared. Choose another --output"
+            )
     return runs
 
 

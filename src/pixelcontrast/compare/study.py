@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pixelcontrast.compare.plan import Plan
 from pixelcontrast.compare.results import Comparison, read_runs, save_json
 from pixelcontrast.compare.tables import as_markdown
 from pixelcontrast.engine.scores import Scores
-from pixelcontrast.errors import RecipeError, RunError
+from pixelcontrast.errors import RecipeError, RunError, UserError
 from pixelcontrast.files import write_text
 from pixelcontrast.recipe.root import Recipe
 from pixelcontrast.report.page import write_report
@@ -36,7 +37,7 @@ def compare(plan: Plan, *, parallel: int, console: Console) -> tuple[Comparison,
         The comparison, and how many runs failed.
 
     Raises:
-        UserError: If a run asks for more GPUs than it would have.
+        UserError: If a run asks for more GPUs than it would have, or a run that is done cannot be used.
     """
     _require_gpus(plan.recipes.values(), parallel)
     hours = _known_hours(plan.output / _JSON)
@@ -47,9 +48,13 @@ def compare(plan: Plan, *, parallel: int, console: Console) -> tuple[Comparison,
         failures += finished.problem is not None
         by_seed = hours.setdefault(finished.job.arm, {})
         by_seed[finished.job.seed] = by_seed.get(finished.job.seed, 0.0) + round(finished.hours, 4)
-        console.print(f"{finished.job.arm}, seed {finished.job.seed}: {_outcome(finished)}", highlight=False)
-        _save(_comparison(plan, hours), plan.output)
+        try:
+            console.print(f"{finished.job.arm}, seed {finished.job.seed}: {_outcome(finished)}", highlight=False)
+            _save(_comparison(plan, hours), plan.output)
+        except UserError as error:  # of one run; the others go on
+            console.print(f"warning: {error}", highlight=False, soft_wrap=True)
 
+    _save(_comparison(plan, hours), plan.output)  # shows now what is amiss with runs that are done
     done = sum(job.done for job in plan.jobs)
     console.print(f"{done} of {len(plan.jobs)} runs are done; logs in {plan.output / 'logs'}")
     run_jobs(plan.jobs, parallel=parallel, report=report)
@@ -98,9 +103,15 @@ def _known_hours(path: Path) -> dict[str, dict[int, float]]:
         return {}
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["hours_by_run"]
-        return {arm: {int(seed): float(hours) for seed, hours in by_seed.items()} for arm, by_seed in stored.items()}
+        return {arm: {int(s): _whole(hours) for s, hours in by_seed.items()} for arm, by_seed in stored.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is not what a comparison wrote; remove it") from error
+
+
+def _whole(hours: object) -> float:
+    if not isinstance(hours, int | float) or not math.isfinite(hours):
+        raise ValueError("no number of hours")
+    return float(hours)
 
 
 def _outcome(finished: Finished) -> str:

@@ -31,10 +31,11 @@ def _circumstances(comparison: Comparison) -> list[str]:
     untimed = sum(len(runs.keys() - comparison.hours.get(arm, {}).keys()) for arm, runs in comparison.runs.items())
     more = f", those of {untimed} runs trained elsewhere not counted" if untimed else ""
     machines, commits, threads = (comparison.sources(key) for key in ("hardware", "commit", "threads"))
+    images = {run.scores.images for runs in comparison.runs.values() for run in runs.values()}
     rows.append(f"{'; '.join(machines) or hardware()}; threads a run: {', '.join(threads) or 'not known'}")
     rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours:.2f} hours of runs in all{more}")
     rows += [f"note: the runs differ in their {what}" for what, found in (("hardware", machines), ("commit", commits),
-             ("threads", threads), ("protocol", ways)) if len(found) > 1]  # fmt: skip
+             ("threads", threads), ("protocol", ways), ("number of images", images)) if len(found) > 1]  # fmt: skip
     absent = left_out({arm: [run.scores for run in runs.values()] for arm, runs in comparison.runs.items()})
     rows += [f"left out of the means, as in neither labels nor predictions: {absent}"] if absent else []
     return [f"- {row}" for row in rows]

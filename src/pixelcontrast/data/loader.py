@@ -115,16 +115,25 @@ _STAND_IN = 0x7374616E64  # "stand"
 _TRIES = 10
 
 
+def require_shares(batch_size: int, world_size: int) -> None:
+    """Refuse a batch that does not divide among the ranks.
+
+    Raises:
+        RecipeError: With the nearest size that does.
+    """
+    if batch_size % world_size:
+        fit = max(1, batch_size // world_size) * world_size
+        raise RecipeError(
+            f"data.batch_size is the total over all ranks: expected a multiple of the {world_size} ranks, "
+            f"got {batch_size}; set data.batch_size={fit} or change the number of devices"
+        )
+
+
 class StepSampler(Sampler[list[int]]):
     """The numbers k of one rank's samples, a list for each step from `start_step` to `num_steps` - 1."""
 
     def __init__(self, *, start_step: int, num_steps: int, batch_size: int, rank: int, world_size: int) -> None:
-        if batch_size % world_size:
-            fit = max(1, batch_size // world_size) * world_size
-            raise RecipeError(
-                f"data.batch_size is the total over all ranks: expected a multiple of the {world_size} ranks, "
-                f"got {batch_size}; set data.batch_size={fit} or change the number of devices"
-            )
+        require_shares(batch_size, world_size)
         self.steps = range(start_step, num_steps)
         self.batch_size = batch_size
         self.share = batch_size // world_size

@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions
+from pixelcontrast.data.loader import require_shares
 from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO
 from pixelcontrast.engine.continuity import KeepProvenance
@@ -48,7 +49,7 @@ def callbacks_of(
     """
     options = recipe.trainer
     callbacks: list[Callback] = [
-        KeepProvenance(folder.provenance, console),
+        KeepProvenance(folder.provenance, console, recipe.data),
         KeepMetrics(folder.metrics, every=options.log_every),
         *_watchers(recipe, folder, console),
     ]
@@ -117,8 +118,9 @@ def require_machine(recipe: RunOptions) -> None:
     """Refuse what this machine, or the way the processes were started, cannot do.
 
     Raises:
-        RecipeError: If there is no such accelerator, or it cannot compute in the precision; or if torchrun started
-            another number of processes than the recipe has devices: each would train alone, in one folder.
+        RecipeError: If there is no such accelerator, or it cannot compute in the precision; if the batch does not
+            divide among the ranks; or if torchrun started another number of processes than the recipe has devices:
+            each would train alone, in one folder.
     """
     options = recipe.trainer
     if options.precision == "fp16" and _on_cpu(options):
@@ -129,6 +131,7 @@ def require_machine(recipe: RunOptions) -> None:
             f"torchrun started {started} processes, but trainer.num_nodes x trainer.devices is {options.num_nodes} x "
             f"{ranks // options.num_nodes}; set trainer.devices to the number of processes on a machine"
         )
+    require_shares(recipe.data.batch_size, ranks)
     try:
         L.Trainer(**_machine(recipe), logger=False, enable_checkpointing=False)
     except (ValueError, RuntimeError, MisconfigurationException) as error:  # which say themselves what is amiss

@@ -10,6 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
+from pixelcontrast.data import DataSet
 from pixelcontrast.engine.json_lines import append_line
 from pixelcontrast.engine.provenance import provenance
 
@@ -18,16 +19,16 @@ class KeepProvenance(Callback):
     """Adds a line to a run's provenance at the start and at each resume, and keeps the same in each checkpoint.
 
     Where a checkpoint was made under other conditions, the run goes on and says so: the same numbers come out again
-    only on the same hardware and libraries, with as many threads and ranks.
+    only from the same images, on the same hardware and libraries, with as many threads and ranks.
     """
 
-    def __init__(self, path: Path, console: Console) -> None:
-        self.path, self.console = path, console
+    def __init__(self, path: Path, console: Console, data: DataSet) -> None:
+        self.path, self.console, self.data = path, console, data
         self._now: dict[str, Any] = {}
 
     def setup(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         """Take the conditions down, now that the ranks have found each other and share the threads."""
-        self._now = provenance()
+        self._now = provenance({split: self.data.open(split).names for split in ("train", "val")})
         if trainer.is_global_zero:
             append_line(self.path, self._now)
 
@@ -53,7 +54,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...
         if name == "started" or was == became:
             continue
         if isinstance(was, Mapping) and isinstance(became, Mapping):
-            found += changed(was, became)
+            found += (f"{name} of {change}" if name == "images" else change for change in changed(was, became))
         else:
             found.append(f"{name} {was}, now {became}")
     return tuple(found)

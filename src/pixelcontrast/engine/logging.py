@@ -85,7 +85,8 @@ def append_metrics(path: Path, metrics: Mapping[str, float], *, step: int) -> No
 
 def validations(path: Path) -> dict[int, float]:
     """The mIoU of each validation that metrics.jsonl holds, by step."""
-    return {line["step"]: line["val/mIoU"] for line in read_lines(path) if "val/mIoU" in line}
+    found = {line.get("step"): line.get("val/mIoU") for line in read_lines(path)}
+    return {s: mIoU for s, mIoU in found.items() if isinstance(s, int) and isinstance(mIoU, int | float)}
 
 
 def drop_from(step: int, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from pixelcontrast.engine.options import SGD, AdamW, Constant, Cosine, Poly, Tra
 from pixelcontrast.engine.random_state import gathered_random_states, set_random_state
 from pixelcontrast.engine.schedules import build_optimizer, learning_rate_factor
 from pixelcontrast.engine.sharding import shard
+from pixelcontrast.errors import DataError
 from pixelcontrast.losses import DenseTerm
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.types import Batch, SegmentationOutput
@@ -208,10 +210,11 @@ class SegmentationTask(L.LightningModule):
         return replace(batch, image=image, labels=batch.labels.to(device, non_blocking=True))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the random generators, and tell Lightning's loop what is true of ours.
+        """Add the classes and the state of the random generators, and tell Lightning's loop what is true of ours.
 
         The batch in hand is done, and the loader of a resumed run starts at its step, so there is none to skip.
         """
+        checkpoint["class_names"] = list(self.segmentor.class_names)
         checkpoint["random_states"] = gathered_random_states()
         loops = checkpoint["loops"]["fit_loop"]
         loops["epoch_loop.state_dict"]["_batches_that_stepped"] = self.global_step  # the step that loggers are told
@@ -220,7 +223,20 @@ class SegmentationTask(L.LightningModule):
         progress["current"] = dict.fromkeys(progress["current"], 0)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep this rank's state of the generators until training starts: setting up draws from them."""
+        """Keep this rank's state of the generators until training starts: setting up draws from them.
+
+        Raises:
+            DataError: If the data set has other classes now, or in another order.
+        """
+        now = list(self.segmentor.class_names)
+        before = checkpoint.get("class_names", now)
+        if before != now:
+            pairs = itertools.zip_longest(before, now, fillvalue="not there")
+            number, (was, became) = next((n, pair) for n, pair in enumerate(pairs) if len(set(pair)) > 1)
+            raise DataError(
+                f"the run was begun with {len(before)} classes, and the data set has {len(now)} now; class {number} was"
+                f" '{was}', and is '{became}'. List the classes as they were, or begin a new run in another folder"
+            )
         states, rank = checkpoint["random_states"], self.trainer.global_rank
         self._random_state = states[rank] if rank < len(states) else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,8 +19,12 @@ from pixelcontrast.contrast.ranks import world_size
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow")
 
 
-def provenance() -> dict[str, Any]:
-    """What a run's numbers may depend on beside its recipe; equal values on equal machines, but for `started`."""
+def provenance(images: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What a run's numbers may depend on beside its recipe; equal values on equal machines, but for `started`.
+
+    Args:
+        images: Names of the images of each split, in their order.
+    """
     return {
         "pixelcontrast": _version("pixelcontrast"),
         "commit": commit(),
@@ -26,6 +32,7 @@ def provenance() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "ranks": world_size(),
         "python": platform.python_version(),
+        "images": {split: _in_short(names) for split, names in images.items()},
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -65,6 +72,12 @@ def _processor() -> str:
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.machine()} {platform.system()}"
+
+
+def _in_short(names: Sequence[str]) -> str:
+    """How many they are, and a digest that tells other names, or another order, apart."""
+    digest = hashlib.blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=4).hexdigest()
+    return f"{len(names)} ({digest})"
 
 
 def _version(package: str) -> str | None:

@@ -136,7 +136,7 @@ class Scores:
             place = ".".join(map(str, first["loc"])) or "the file"
             raise RunError(
                 f"{path} does not hold scores that this version can read: {place}: {first['msg']}; "
-                "evaluate the run again with `pixelcontrast evaluate`"
+                "remove it, and the command that wrote it (`train` with --resume, `compare`, `evaluate`) scores again"
             ) from error
 
     def save(self, path: Path) -> None:

@@ -141,7 +141,10 @@ def read_counts(path: Path) -> tuple[tuple[str, ...], Int[Tensor, "n 3 k"]]:
             counts = np.stack([held[key].astype(np.int64) for key in ("intersection", "labelled", "predicted")], axis=1)
             return tuple(map(str, held["names"])), torch.from_numpy(counts)
     except Exception as error:  # numpy, zipfile and zlib each raise their own
-        raise RunError(f"{path}: expected the counts by image of an evaluation ({error}); evaluate again") from error
+        raise RunError(
+            f"{path}: expected the counts by image of an evaluation ({error}); remove it and scores.json beside it, "
+            "and the command that wrote them (`train` with --resume, `compare`, `evaluate`) scores again"
+        ) from error
 
 
 class _Onlooker:

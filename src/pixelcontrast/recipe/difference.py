@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pixelcontrast.errors import RecipeError, RunError
 from pixelcontrast.recipe.kinds import plain
+from pixelcontrast.recipe.root import Recipe, load
 from pixelcontrast.recipe.text import KeyPath, dotted
 
 # What may change between two sessions of one run: where and how fast it runs, not what comes out.
@@ -28,6 +32,28 @@ def differences(old: object, new: object, *, environment: bool = False) -> tuple
         if was != now and (environment or not _is_environment(path)):
             found.append(f"{dotted(path)}: {was}, now {now}")
     return tuple(found)
+
+
+def changed_since(begun: Path, recipe: Recipe) -> tuple[str, ...]:
+    """What of a recipe differs from the one that a run was begun with; nothing if it was not begun.
+
+    Args:
+        begun: The recipe.yaml of its folder.
+        recipe: The recipe it shall go on with.
+
+    Raises:
+        RunError: If the file cannot be read.
+    """
+    if not begun.exists():
+        return ()
+    try:
+        before = load(str(begun))
+    except RecipeError as error:
+        raise RunError(
+            f"{begun}, with which the run was begun, cannot be read: {error}\nPut back what it held, which "
+            "`pixelcontrast train RECIPE --print-recipe` shows, or begin a new run in another folder."
+        ) from error
+    return differences(before, recipe)
 
 
 def _is_environment(path: KeyPath) -> bool:

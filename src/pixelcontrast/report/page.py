@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from pixelcontrast.report.maps import draw_maps
 from pixelcontrast.report.origin import origins, recipe_changes
 from pixelcontrast.report.palette import as_hex, chart_colours
 from pixelcontrast.report.pictures import BETTER, BOTH_WRONG, example_groups
-from pixelcontrast.report.runs import Color, Run, find_runs, read_run
+from pixelcontrast.report.runs import Color, Run, compared, find_runs, read_run
 from pixelcontrast.report.scales import direction, percent, short, signed
 from pixelcontrast.report.summary import standings, strip, verdict
 
@@ -73,7 +72,7 @@ def write_report(
         RunError: If a folder holds no run, or a file in it is not what it should be.
     """
     runs = [read_run(path, evaluation=evaluation) for given in run_dirs for path in find_runs(given)]
-    arms = group(runs, order=[name for given in run_dirs for name in _order_of(given)])
+    arms = group(runs, order=[name for given in run_dirs for name in compared(given)[0]])
     html = render(page_values(arms, title=title))
     write_text(output, html)
     return Written(output, len(html.encode()), _notes(arms))
@@ -162,15 +161,6 @@ def _policy(style: str, script: str) -> str:
         f"default-src 'none'; img-src data:; style-src {source(style)}; script-src {source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _order_of(folder: Path) -> list[str]:
-    """Names of a comparison's arms in their order, if the folder is one's."""
-    path = folder / "compare.json"
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["arms"]) if path.exists() else []
-    except (ValueError, KeyError, TypeError):
-        return []
 
 
 def _title(run: Run) -> str:

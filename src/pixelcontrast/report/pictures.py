@@ -125,10 +125,11 @@ def _read(run: Run, name: str, ending: str, width: int) -> Image.Image | None:
     """A file of an example at `width` at most, or None; labels and predictions as ids."""
     place = run.evaluation.examples / place_below(name)
     path = place.with_name(place.name + ending)
-    if not path.is_file():
+    try:
+        with Image.open(path) as opened:
+            picture: Image.Image = opened.copy()
+    except (OSError, SyntaxError):  # missing, or cut short where a machine lost power
         return None
-    with Image.open(path) as opened:
-        picture: Image.Image = opened.copy()
     if picture.width <= width:
         return picture
     size = (width, max(round(picture.height * width / picture.width), 1))

@@ -132,7 +132,7 @@ def read_run(path: Path, *, evaluation: str | None = None) -> Run:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """A run folder itself, or the runs below a folder of runs, such as ARM/seed_0 of a comparison; by name.
+    """A run folder itself, or the runs below a folder of runs by name; of a comparison those of its last call.
 
     Raises:
         RunError: If there is none.
@@ -144,7 +144,18 @@ def find_runs(path: Path) -> list[Path]:
     found = sorted({file.parent for pattern in ("*/recipe.yaml", "*/*/recipe.yaml") for file in path.glob(pattern)})
     if not found:
         raise RunError(f"no run in {path}; looked for recipe.yaml in it and two folders deep.")
-    return found
+    arms, seeds = compared(path)
+    named = {path / arm / f"seed_{seed}" for arm in arms for seed in seeds}
+    return [run for run in found if run in named] or found
+
+
+def compared(folder: Path) -> tuple[list[str], list[int]]:
+    """Arms in their order and seeds of a comparison's last call, as its compare.json says; none if it is none's."""
+    try:
+        stored = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+        return list(stored["arms"]), list(stored["seeds"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return [], []
 
 
 def read_series(path: Path) -> dict[str, Series]:
