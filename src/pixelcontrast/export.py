@@ -182,6 +182,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, *, argmax: bo
             path,
             dynamo=True,
             input_names=["image"],
+            dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),  # their names in the file
             output_names=["classes" if argmax else "logits"],
             external_data=False,
             verbose=False,

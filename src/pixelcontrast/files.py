@@ -129,8 +129,6 @@ def is_full(error: BaseException | None) -> bool:
     while error is not None and error not in seen:  # an error may be its own cause
         if isinstance(error, OSError) and error.errno in numbers:
             return True
-        if any(f"(os error {number})" in str(error) for number in numbers):  # how Rust, so safetensors, says it
-            return True
         seen.append(error)
         error = error.__cause__ or error.__context__
     return False

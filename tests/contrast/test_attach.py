@@ -417,6 +417,27 @@ def test_maps_that_the_logits_are_made_of_come_first(frozen: bool) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+class Attending(Network):
+    """Attention over windows of 2x2 cells: its weights, and what is computed in a window, look like maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows, self.softmax = nn.Conv2d(12, 12, 1), nn.Softmax(dim=-1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.neck(self.stem(images))
+        windows = x.reshape(len(x), 12, 2, 2, 2, 3).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # [b*4 12 2 3]
+        logits: Tensor = self.head(x * self.softmax(x) + self.windows(windows).mean())
+        return logits
+
+
+def test_attention_weights_and_windows_are_no_candidates() -> None:
+    found = find_candidates(Attending(), torch.randn(2, 3, 16, 24), num_classes=CLASSES)
+    names = {candidate.tap.module for candidate in found}
+    assert found[0].tap.module == "neck"
+    assert not names & {"softmax", "windows"}
+
+
 def test_candidates_that_are_tokens_or_channels_last_say_so() -> None:
     tokens = find_candidates(Network(lambda x: x.flatten(2).mT), torch.randn(1, 3, 16, 24), num_classes=CLASSES)
     last = find_candidates(

@@ -25,6 +25,29 @@ def test_unknown_modules_list_near_names() -> None:
         attached(Network(), at=None)
 
 
+def test_what_is_no_name_is_told() -> None:
+    model = Network()
+    with pytest.raises((ValueError, TypeCheckError), match=r"at must be the name of a module|at"):
+        attached(model, at=model.neck)
+    with pytest.raises((ValueError, TypeCheckError), match=r"memory must be MemoryOptions|memory"):
+        attached(model, memory=5000)
+
+
+def test_a_module_has_all_its_names() -> None:
+    model = Network()
+    model.alias = model.neck
+    assert attached(model, at="alias").taps[0].module == "alias"
+
+
+def test_an_output_that_is_changed_in_place_is_told_once() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attached(model)
+    contrast(labels, model(images))  # no warning, which would be an error here
+    model.head = nn.Sequential(nn.ReLU(inplace=True), model.head)
+    with pytest.warns(UserWarning, match="what 'neck' returned was changed in place afterwards"):
+        contrast(labels, model(images))
+
+
 def test_a_model_that_was_not_called() -> None:
     model, (images, labels) = Network(), batch()
     contrast = attached(model)

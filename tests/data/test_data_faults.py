@@ -174,6 +174,12 @@ class TestBombs:
             read_image(path)
         assert usual is not None
 
+    def test_more_than_pillow_takes_is_told_alike(self, tmp_path: Path) -> None:
+        (tmp_path / "vast.png").write_bytes(png(60_000, 50_000))
+        with pytest.raises(UnreadableFileError, match=r"got 3000000000: .*MAX_PIXELS=3000000000") as caught:
+            read_image(tmp_path / "vast.png")
+        assert "truncated" not in str(caught.value)
+
     @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
     def test_a_text_or_profile_that_inflates_is_refused_or_passed_over(self, tmp_path: Path, kind: bytes) -> None:
         zeros = zlib.compress(bytes(200 << 20), 9)

@@ -190,6 +190,21 @@ class TestWhatIsFound:
         with pytest.raises(DataError, match="would both be written as a"):
             find_inputs([draw(tmp_path / "a.jpg", 2, 2), draw(tmp_path / "a.png", 2, 2)])
 
+    def test_a_file_named_twice_is_one(self, tmp_path: Path) -> None:
+        file = draw(tmp_path / "a.jpg", 2, 2)
+        assert len(find_inputs([file, tmp_path / "." / ".." / tmp_path.name / "a.jpg"])) == 1
+
+    def test_a_folder_called_as_a_video_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "clip.mp4").touch()
+        draw(tmp_path / "clip" / "000000.png", 2, 2)
+        with pytest.raises(DataError, match=r"000000.png and the frames of .*clip.mp4 would be written"):
+            find_inputs([tmp_path])
+
+    def test_inputs_where_outputs_go_are_told(self, tmp_path: Path) -> None:
+        draw(tmp_path / "a.jpg", 2, 2)
+        with pytest.raises(DataError, match="where outputs go, which are no inputs; name another folder"):
+            find_inputs([tmp_path], leave_out=tmp_path)
+
     def test_outputs_are_known_words(self) -> None:
         assert choose_outputs(["overlay", "labels", "labels"]) == ("labels", "overlay")
         with pytest.raises(RecipeError, match="Did you mean 'overlay'"):
@@ -242,6 +257,17 @@ class TestVideo:
         predicted = run(segmentor, [broken, video], tmp_path / "out", ("labels",))
         assert predicted.written == 5
         assert "broken.mp4" in predicted.skipped[0]
+
+    def test_a_video_of_one_pixel_is_listed(self, segmentor: Segmentor, tmp_path: Path) -> None:
+        av = pytest.importorskip("av")
+        with av.open(str(tmp_path / "one.avi"), "w") as container:
+            stream = container.add_stream("rawvideo", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 1, 1, "bgr24"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((1, 1, 3), np.uint8), format="bgr24")))
+            container.mux(stream.encode(None))
+        predicted = run(segmentor, [tmp_path / "one.avi"], tmp_path / "out")
+        assert predicted.written == 0
+        assert "expected a video of at least 2x2 pixels, got 1x1" in predicted.skipped[0]
 
     def test_without_the_library_it_is_said_what_to_install(self, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "av", None)

@@ -1,5 +1,7 @@
 """Every protocol is the loop it is said to be."""
 
+import math
+
 import pytest
 import torch
 
@@ -97,7 +99,16 @@ def test_a_protocol_is_told_in_words_and_in_a_folders_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"scales": ()}, {"scales": (1.0, 0.0)}, {"window": (0, 4)}, {"overlap": 1.0}], ids=str
+    "wrong",
+    [
+        {"scales": ()},
+        {"scales": (1.0, 0.0)},
+        {"scales": (50.0,)},
+        {"scales": (math.nan,)},
+        {"window": (0, 4)},
+        {"overlap": 1.0},
+    ],
+    ids=str,
 )
 def test_options_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

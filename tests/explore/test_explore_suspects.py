@@ -76,8 +76,8 @@ def test_names_are_never_markup() -> None:
         panels.reading(Reading((1, 2), torch.tensor([0.25, 0.75]), 0.4, 1)),
         panels.kin(kin, bad),
         panels.elsewhere([Elsewhere(Choice("val", bad), "data:,", "data:,", 0.5)]),
-        panels.suspects([(SUSPECT, "data:,")], total=1, regions=2, kind="features", split=bad),
-        panels.suspects(bad, total=0, regions=0, kind="features", split=""),
+        panels.suspects([(SUSPECT, "data:,")], total=1, unfiltered=1, regions=2, kind="features", split=bad),
+        panels.suspects(bad, total=0, unfiltered=0, regions=0, kind="features", split=""),
     ]
     for text in written:
         page = Tags(text)

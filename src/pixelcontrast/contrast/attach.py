@@ -88,7 +88,15 @@ def attach(  # noqa: D417
     names = (*CRITERION_OPTIONS, "weight", "start_step", "ramp_steps")
     if at is None:
         at = best_candidate(model, example, num_classes=num_classes)
-    entries = [at] if isinstance(at, str | Tap) else list(at)
+    entries = list(at) if isinstance(at, Sequence) and not isinstance(at, str) else [at]
+    for entry in entries:
+        if not isinstance(entry, str | Tap):
+            raise ValueError(
+                f"at must be the name of a module, a Tap, or a list of these, got a {type(entry).__name__}; names are"
+                " those of model.named_modules()"
+            )
+    if memory is not None and not isinstance(memory, MemoryOptions):
+        raise ValueError(f"memory must be MemoryOptions(...) or None, got {memory!r}")
     ofname = {"in_channels": in_channels, "pick": pick, "grid": grid, "layout": None if layout == "auto" else layout}
     stated = {name: value for name, value in ofname.items() if value is not None}
     if stated and (len(entries) != 1 or isinstance(entries[0], Tap)):

@@ -13,7 +13,8 @@ from pixelcontrast.contrast.recording import describe, entries_of, is_map, pick_
 from pixelcontrast.contrast.taps import Layout, Tap, grids_of, unwrapped
 from pixelcontrast.nn.modes import in_eval_mode
 
-_PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # better attached to before them
+# Dropouts are better attached to before them; what a softmax returns, such as attention weights, are no features.
+_PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Softmax, nn.Softmax2d, nn.LogSoftmax)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def find_candidates(model: nn.Module, example: Any, *, num_classes: int) -> list
     """
     model = unwrapped(model)
     arguments, keywords = _call_of(example)
-    image = _image_size([*arguments, *keywords.values()])
+    batch, *image = _image_shape([*arguments, *keywords.values()])
     outputs: dict[int, tuple[str, Tensor, int]] = {}
     order = iter(range(10**9))
 
@@ -68,8 +69,9 @@ def find_candidates(model: nn.Module, example: Any, *, num_classes: int) -> list
     found = []
     for name, tensor, position in outputs.values():
         feeds = not nodes or tensor.grad_fn in nodes
-        candidate = _candidate(name, tensor, image, position, feeds_logits=feeds)
-        found += [candidate] if candidate is not None else []
+        candidate = _candidate(name, tensor, tuple(image), position, feeds_logits=feeds)
+        if candidate is not None and tensor.shape[0] == batch:  # not the windows of an image, folded into the batch
+            found.append(candidate)
     if not found:
         raise ValueError(
             f"no module of the model returns a map of features for {describe(example)}; name one"
@@ -141,10 +143,11 @@ def _call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (tuple(example), {}) if isinstance(example, tuple | list) else ((example,), {})
 
 
-def _image_size(values: list[Any]) -> tuple[int, ...]:
+def _image_shape(values: list[Any]) -> tuple[int, ...]:
+    """Batch and spatial size of the first image."""
     for value in values:
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3:
-            return tuple(value.shape[2:])
+        if is_map(value):
+            return (value.shape[0], *value.shape[2:])
     raise ValueError("example must hold an image [b c *image] of floating point, got none; pass a batch as in training")
 
 

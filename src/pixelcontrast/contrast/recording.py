@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -41,6 +42,7 @@ class Recorder:
         self.still: Tensor | None = None
         self.again = False
         self._awaited = False
+        self._version: int | None = None
 
     def take(self) -> Tensor:
         """Return the output that the loss is about, and forget it.
@@ -49,8 +51,14 @@ class Recorder:
             ValueError: If the module did not run since the last time, or ran twice, or without gradients although they
                 are enabled here.
         """
-        live, still, again = self.live, self.still, self.again
+        live, still, again, version = self.live, self.still, self.again, self._version
         self.clear()
+        if live is not None and version is not None and live._version != version:
+            warnings.warn(
+                f"what '{self.name}' returned was changed in place afterwards, as by ReLU(inplace=True): contrast takes"
+                " what it has become. If its own output is meant, set inplace=False there",
+                stacklevel=2,
+            )
         features = live if torch.is_grad_enabled() or still is None else still
         if features is None and still is None:
             raise ValueError(
@@ -86,6 +94,7 @@ class Recorder:
             return
         if not compiling:
             self._watch(features, training=module.training)
+            self._version = features._version
         self.live, self.still = features, None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:

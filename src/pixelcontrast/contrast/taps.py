@@ -73,7 +73,7 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
     Raises:
         ValueError: If there is none; it lists the nearest names.
     """
-    modules: dict[str, nn.Module] = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     modules.pop("", None)
     if name in modules:
         return modules[name]

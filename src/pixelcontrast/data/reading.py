@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,12 +92,7 @@ def max_pixels() -> int:
 def check_size(shape: tuple[int, ...], path: Path) -> None:
     """Refuse what declares too many pixels, before any of them is decoded."""
     if math.prod(shape) > max_pixels():
-        size = "x".join(map(str, shape))
-        raise UnreadableFileError(
-            f"{path}: expected at most {max_pixels()} pixels, got {size}: it may be made to fill the memory. If it is "
-            f"meant to be so large, set the environment variable {_LIMIT_VARIABLE}={math.prod(shape)}",
-            str(path),
-        )
+        raise UnreadableFileError(_too_large(path, "x".join(map(str, shape)), math.prod(shape)), str(path))
 
 
 @contextmanager
@@ -122,12 +118,21 @@ def pillow_takes(pixels: int) -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _usual
 
 
+def _too_large(path: Path, size: str, pixels: int) -> str:
+    return (
+        f"{path}: expected at most {max_pixels()} pixels, got {size}: it may be made to fill the memory. If it is "
+        f"meant to be so large, set the environment variable {_LIMIT_VARIABLE}={pixels}"
+    )
+
+
 def _why_unreadable(file: File, error: Exception, wanted: str) -> str:
     path = path_of(file)
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file; it was there when the data set was opened, or its name in a list is wrong"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{path}: cannot be read: {error.strerror}"
+    if isinstance(error, Image.DecompressionBombError) and (said := re.search(r"\d+", str(error))):
+        return _too_large(path, said[0], int(said[0]))
     size = _size_of(file)
     if size == 0:
         return f"{path}: expected {wanted}, got an empty file; copy or download it again"

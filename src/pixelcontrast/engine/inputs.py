@@ -70,10 +70,17 @@ def find_inputs(given: Sequence[str | Path], *, leave_out: Path | None = None) -
     for each in given:
         for file, name in _files_of(each, leave_out):
             known = found.setdefault(name.with_suffix(""), Input(name.with_suffix(""), file))
-            if known.file != file:
+            if known.file.absolute() != file.absolute() and not known.file.samefile(file):
                 raise DataError(
                     f"{file} and {known.file} would both be written as {known.name}; rename one, or predict them apart."
                 )
+    videos = {source.name: source.file for source in found.values() if source.is_video}
+    for source in found.values():
+        if video := next((videos[above] for above in source.name.parents if above in videos), None):
+            raise DataError(
+                f"{source.file} and the frames of {video} would be written into one folder; rename one, or predict them"
+                " apart."
+            )
     return list(found.values())
 
 
@@ -97,10 +104,15 @@ def frames_of(source: Input, bands: BandStatistics | None = None) -> Iterator[Fr
     av = require_video_library()
     try:
         with av.open(str(source.file)) as container:
+            if not container.streams.video:
+                raise DataError(f"{source.file}: expected a video, got a file without pictures, such as sound alone")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or 25)
             for number, frame in enumerate(container.decode(stream)):
+                if min(frame.height, frame.width) < 2:  # which H.264 cannot hold, nor so its overlay
+                    size = f"{frame.height}x{frame.width}"
+                    raise DataError(f"{source.file}: expected a video of at least 2x2 pixels, got {size}")
                 pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
                 yield Frame(source.name / f"{number:06d}", pixels, source, rate)
     except (av.FFmpegError, IndexError, OSError) as error:
@@ -150,8 +162,12 @@ def _files_of(given: str | Path, leave_out: Path | None) -> list[tuple[Path, Pat
     else:
         raise DataError(f"no file or folder at {given}; name images, videos, folders of them, or a pattern.")
     files = sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file())
-    if leave_out is not None:
-        files = [p for p in files if leave_out.resolve() not in p.resolve().parents]
+    kept = [p for p in files if leave_out is None or leave_out.resolve() not in p.resolve().parents]
+    if files and not kept:
+        raise DataError(
+            f"all images and videos in {given} lie in {leave_out}, where outputs go, which are no inputs; name another"
+            " folder with --output."
+        )
     if not files:
         raise DataError(f"no image or video in {given}; looked for {', '.join(suffixes)}.")
-    return [(file, file.relative_to(above)) for file in files]
+    return [(file, file.relative_to(above)) for file in kept]

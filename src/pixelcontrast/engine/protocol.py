@@ -7,6 +7,7 @@ from typing import ClassVar
 
 # The six scales of multi-scale evaluation in segmentation papers.
 STANDARD_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+MOST_SCALE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,11 @@ class EvaluationOptions:
     overlap: float = 1 / 3
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"scales: expected at least one factor, all above 0, got {list(self.scales)}")
+        if not self.scales or not all(0 < scale <= MOST_SCALE for scale in self.scales):
+            raise ValueError(
+                f"scales: expected at least one factor, all above 0 and at most {MOST_SCALE} (1 is the image's own"
+                f" size), got {list(self.scales)}"
+            )
         if self.window is not None and min(self.window) < 1:
             raise ValueError(f"window: expected a height and a width of at least 1, got {list(self.window)}")
         if not 0 <= self.overlap < 1:

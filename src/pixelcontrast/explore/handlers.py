@@ -105,7 +105,7 @@ class Handlers:
         session = replace(session, choice=choice, pixel=None)
         view = "prediction" if view == "similarity" else view
         photo = self.desk.photo(choice)
-        split, name = gr.skip(), gr.skip()
+        split, name = gr.skip(), gr.Dropdown(value=choice.title, allow_custom_value=True)
         if choice.split:
             names = self._names(choice.split)
             shown = names if len(names) <= MOST_NAMES else names[:: -(-len(names) // MOST_NAMES)]
@@ -170,12 +170,14 @@ class Handlers:
         index = self.desk.runs[run].index
         found = self.desk.suspects(run, kind)
         if isinstance(found, str) or index is None:
-            shown = self.panels.suspects(str(found), total=0, regions=0, kind=kind, split="")
+            shown = self.panels.suspects(str(found), total=0, unfiltered=0, regions=0, kind=kind, split="")
             return [shown, gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False)]
         chosen = [each for each in found if label in (-1, each.label) and each.size >= (least or 0)]
         with_crops = [(each, self.desk.suspect_crop(run, each)) for each in chosen[:MOST_SUSPECTS]]
         regions = len(index.labels("region"))
-        shown = self.panels.suspects(with_crops, total=len(chosen), regions=regions, kind=kind, split=index.split)
+        shown = self.panels.suspects(
+            with_crops, total=len(chosen), unfiltered=len(found), regions=regions, kind=kind, split=index.split
+        )
         files = self._write_files(chosen, index.split)
         return [shown, *(gr.DownloadButton(value=str(file), interactive=bool(chosen)) for file in files)]
 

@@ -183,7 +183,7 @@ class Page:
         for part in ("viewer", "scale", "reading", "kin"):
             opened += self._all(part)
         given = [self.session, self.view, self.kind, *inputs]
-        self._then_elsewhere(self._listen(listen, handler, given, opened))
+        self._then_elsewhere(self._listen(listen, handler, given, opened, anew=True))
 
     def _listen(
         self,
@@ -191,9 +191,13 @@ class Page:
         handler: Callable[..., list[Any]],
         inputs: Sequence[Any],
         outputs: Sequence[Any],
+        *,
+        anew: bool = False,
         **more: Any,
     ) -> Any:
         """Ask when something happens: one request, whose answer, or what was the user's mistake, comes back on it.
+
+        With `anew` the answer also takes away what was said of an earlier mistake.
 
         Gradio's queue sends answers over a stream of their own, which it closes as soon as none is due: what is asked
         for at that moment can be lost. Its own messages of errors come by the queue alone.
@@ -202,7 +206,7 @@ class Page:
         @functools.wraps(handler)
         def asked(*arguments: Any) -> Any:
             try:
-                return [*handler(*arguments), gr.skip()]
+                return [*handler(*arguments), {} if anew else gr.skip()]
             except UserError as error:
                 return self._notice(str(error))
             except Exception:

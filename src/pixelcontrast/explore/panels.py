@@ -71,11 +71,33 @@ class Panels:
         return self._write("elsewhere.html", images=images)
 
     def suspects(
-        self, suspects: Sequence[tuple[Suspect, str]] | str, *, total: int, regions: int, kind: Kind, split: str
+        self,
+        suspects: Sequence[tuple[Suspect, str]] | str,
+        *,
+        total: int,
+        unfiltered: int,
+        regions: int,
+        kind: Kind,
+        split: str,
     ) -> str:
-        """Training regions whose neighbours disagree with their label, each with its crop."""
+        """Training regions whose neighbours disagree with their label, each with its crop.
+
+        Args:
+            suspects: Those that are shown; or why there are none.
+            total: How many are of the class and size that was asked for.
+            unfiltered: How many there are of any.
+            regions: How many were looked at.
+            kind: Of the embeddings.
+            split: Of the images.
+        """
         return self._write(
-            "suspects.html", suspects=suspects, total=total, regions=regions, kind=_KINDS[kind], split=split
+            "suspects.html",
+            suspects=suspects,
+            total=total,
+            unfiltered=unfiltered,
+            regions=regions,
+            kind=_KINDS[kind],
+            split=split,
         )
 
     @cached_property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pixelcontrast.errors import RunError
@@ -23,7 +23,8 @@ CARD_FILE = "README.md"
 def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors: equal tensors give equal bytes, with no date and no path inside."""
     with written_whole(path) as partial:
-        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
+        # written here, for safetensors' own writer leaves a file that no other user may read
+        partial.write_bytes(save({key: value.detach().cpu().contiguous() for key, value in state.items()}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ function hide() {
 }
 
 function show() {
-  if (!props.value?.text) return;
+  if (!props.value?.text) return hide();
   notice.textContent = props.value.text;
   notice.hidden = false;
   clearTimeout(timer);

@@ -59,5 +59,8 @@ viewer.addEventListener("keydown", (event) => {
   }
 });
 
+// A tall image is as high as the window at most; the layer and the cross lie in the same box.
+photo.addEventListener("load", () => { viewer.style.maxWidth = `calc(85vh * ${photo.naturalWidth / photo.naturalHeight})`; });
+
 watch("value", show);
 show();
