@@ -77,6 +77,7 @@ def test_a_full_disk_is_a_message_however_it_is_hidden(tmp_path: Path) -> None:
     for error, cause in (
         (full, None),
         (RuntimeError("unexpected pos 704"), full),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), None),
     ):
         with pytest.raises(RunError, match=f"no room on the disk for {tmp_path / 'a'}; free some"):
             fails(error, cause)

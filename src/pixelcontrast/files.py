@@ -117,6 +117,25 @@ def exclusive(path: Path, *, wait: Callable[[], None]) -> Iterator[bool]:
                     fcntl.flock(file, fcntl.LOCK_UN)
 
 
+@contextmanager
+def alone_with(path: Path, other: str, say: Callable[[str], None], *, option: str) -> Iterator[None]:
+    """Keep a file for this process meanwhile; `say` is told if another is waited for.
+
+    Args:
+        path: The file.
+        other: What another process that has it is doing.
+        say: Is told, in words for a user.
+        option: What names another place.
+
+    Raises:
+        RunError: If another process has it, and goes on having it.
+    """
+    with exclusive(path, wait=lambda: say(f"{other}; waiting two minutes for its end")) as alone:
+        if not alone:
+            raise RunError(f"{other}; wait for its end, stop it, or choose another {option}.")
+        yield
+
+
 def clear_partial(folder: Path) -> None:
     """Remove what killed writers left behind."""
     for path in folder.glob(f"*{PARTIAL}"):
@@ -128,6 +147,8 @@ def is_full(error: BaseException | None) -> bool:
     numbers, seen = (errno.ENOSPC, errno.EDQUOT), []
     while error is not None and error not in seen:  # an error may be its own cause
         if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        if any(f"(os error {number})" in str(error) for number in numbers):  # how libraries in Rust say it
             return True
         seen.append(error)
         error = error.__cause__ or error.__context__

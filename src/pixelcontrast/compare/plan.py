@@ -13,7 +13,7 @@ from pixelcontrast.compare.equality import require_declared, require_equal_start
 from pixelcontrast.compare.jobs import Job
 from pixelcontrast.engine.training import without_contrast
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import exclusive, make_folder, write_text
+from pixelcontrast.files import alone_with, make_folder, write_text
 from pixelcontrast.recipe.difference import changed_since
 from pixelcontrast.recipe.root import Recipe, dump
 
@@ -61,10 +61,7 @@ def alone_in(output: Path, say: Callable[[str], None]) -> Iterator[None]:
     make_folder(output)
     lock = output / ".lock"
     lock.touch()
-    other = f"another process compares in {output}"
-    with exclusive(lock, wait=lambda: say(f"{other}; waiting two minutes for its end")) as alone:
-        if not alone:
-            raise RunError(f"{other}; wait for its end, stop it, or choose another --output.")
+    with alone_with(lock, f"another process compares in {output}", say, option="--output"):
         yield
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pixelcontrast.data import DataSet
 from pixelcontrast.engine.json_lines import append_line
+from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.provenance import provenance
 
 
@@ -26,9 +27,10 @@ class KeepProvenance(Callback):
         self.path, self.console, self.data = path, console, data
         self._now: dict[str, Any] = {}
 
-    def setup(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
+    def setup(self, trainer: L.Trainer, task: L.LightningModule, stage: str) -> None:
         """Take the conditions down, now that the ranks have found each other and share the threads."""
-        self._now = provenance({split: self.data.open(split).names for split in ("train", "val")})
+        assert isinstance(task, SegmentationTask)
+        self._now = provenance({"train": task.training_data.dataset.names, "val": self.data.open("val").names})
         if trainer.is_global_zero:
             append_line(self.path, self._now)
 

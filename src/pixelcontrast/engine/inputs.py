@@ -70,7 +70,7 @@ def find_inputs(given: Sequence[str | Path], *, leave_out: Path | None = None) -
     for each in given:
         for file, name in _files_of(each, leave_out):
             known = found.setdefault(name.with_suffix(""), Input(name.with_suffix(""), file))
-            if known.file.absolute() != file.absolute() and not known.file.samefile(file):
+            if known.file != file and not known.file.samefile(file):
                 raise DataError(
                     f"{file} and {known.file} would both be written as {known.name}; rename one, or predict them apart."
                 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pixelcontrast.engine.checkpoints import newest_whole_checkpoint, set_aside, step_of
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import PARTIAL, clear_partial, exclusive, write_text
+from pixelcontrast.files import PARTIAL, alone_with, clear_partial, write_text
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,7 @@ class RunFolder(EvaluationFolder):
             raise RunError(f"{self.path} holds files but no recipe.yaml, so it is no run that could be resumed.")
         if not used:
             write_text(self.recipe, recipe_text)
-        other = f"another process trains in {self.path}"
-        with exclusive(self.recipe, wait=lambda: say(f"{other}; waiting two minutes for its end")) as alone:
-            if not alone:
-                raise RunError(f"{other}; wait for its end, stop it, or choose another --run-dir.")
+        with alone_with(self.recipe, f"another process trains in {self.path}", say, option="--run-dir"):
             for folder in (self.path, self.checkpoints):
                 clear_partial(folder)
             yield
