@@ -246,7 +246,10 @@ def test_an_interrupt_stops_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pytest.fail("the run outlives the comparison")
 
 
-def test_sigterm_lets_each_run_end_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_lets_each_run_end_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
     script = (
         "import signal, sys, time\n"
         "def stop(*_):\n    time.sleep(1)\n    open(sys.argv[1], 'w').write('saved')\n    sys.exit(143)\n"
@@ -257,20 +260,20 @@ def test_sigterm_lets_each_run_end_its_step(tmp_path: Path, monkeypatch: pytest.
     def terminated(*_: object) -> None:
         while not any(p.read_text() for p in tmp_path.glob("log*.state")):
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr(jobs_module, "as_completed", terminated)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     jobs = [Job("a", seed, tmp_path / "r", tmp_path / "run", tmp_path / f"log{seed}") for seed in (0, 1)]
     reported: list[Finished] = []
     with pytest.raises(Stopped) as stop:
         jobs_module.run_jobs(jobs, parallel=1, report=reported.append)
-    assert stop.value.exit_code == 143
+    assert stop.value.exit_code == code
     (stopped,) = reported  # its hours count; the second run never began
     assert (stopped.job, stopped.stopped, stopped.problem) == (jobs[0], True, None)
     assert stopped.hours > 1 / 3600
     assert [(p.name, p.read_text()) for p in tmp_path.glob("log*.state")] == [("log0.state", "saved")]
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
 
 
 class TestGpus:

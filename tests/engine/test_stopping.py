@@ -29,9 +29,10 @@ SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODELIST": "localhos
 
 @pytest.fixture(autouse=True)
 def _handlers_come_back() -> Iterator[None]:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in taken]
     yield
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(number) for number in taken] == before
 
 
 def sends(*numbers: int, at: int) -> Callable[[int], None]:
@@ -45,7 +46,7 @@ def sends(*numbers: int, at: int) -> Callable[[int], None]:
     return act
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_step_saves_says_how_to_go_on_and_exits_with_128_and_its_number(
     recipe: Recipe, tmp_path: Path, number: int, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +76,18 @@ def test_a_second_sigterm_changes_nothing(recipe: Recipe, tmp_path: Path, monkey
     with before_each_batch(monkeypatch, sends(signal.SIGTERM, signal.SIGTERM, at=1)), pytest.raises(Stopped):
         run(recipe, tmp_path / "run")
     assert step_of(checkpoints_in(tmp_path / "run" / "checkpoints")[-1]) == 2
+
+
+def test_under_nohup_a_lost_terminal_changes_nothing(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with before_each_batch(monkeypatch, sends(signal.SIGHUP, at=1)):
+            run(recipe, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "run" / "scores.json").exists()
 
 
 def test_an_evaluation_is_cut_short_and_made_up_for(
@@ -173,7 +186,7 @@ def test_a_signal_to_every_process_of_the_run_leaves_its_loaders_alive(recipe: R
     recipe = replace(shortened(recipe, max_steps=500), data=replace(recipe.data, workers=2))
     (tmp_path / "recipe.yaml").write_text(dump(recipe))
     command = [sys.executable, "-m", "pixelcontrast", "train", str(tmp_path / "recipe.yaml"), "--run-dir"]
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         folder = tmp_path / f"run{code}"
         process = subprocess.Popen(
             [*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

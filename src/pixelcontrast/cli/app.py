@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +22,7 @@ from pixelcontrast.cli import (
     reporting,
     running,
 )
+from pixelcontrast.cli.streams import outlive_readers
 from pixelcontrast.errors import Stopped, UserError
 from pixelcontrast.files import is_full
 
@@ -105,6 +104,5 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # progress shows in a log file as it is made
+    outlive_readers()
     app(prog_name="pixelcontrast")

@@ -19,6 +19,7 @@ from types import FrameType
 import torch
 
 from pixelcontrast.engine.provenance import core_count
+from pixelcontrast.engine.stopping import ending_signals
 from pixelcontrast.errors import Stopped
 
 
@@ -74,11 +75,11 @@ class Finished:
 def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished], None]) -> None:
     """Train what is not done yet, `parallel` runs at a time, and report each run as it ends.
 
-    Cores and GPUs are divided between the runs that go at a time. A failed run does not stop the others. SIGINT and
-    SIGTERM stop all: each ends its step and saves, is reported with its hours, and can go on.
+    Cores and GPUs are divided between the runs that go at a time. A failed run does not stop the others. SIGINT,
+    SIGTERM and SIGHUP stop all: each ends its step and saves, is reported with its hours, and can go on.
 
     Raises:
-        Stopped: After SIGTERM, when all runs have ended.
+        Stopped: After SIGTERM or SIGHUP, when all runs have ended.
         KeyboardInterrupt: After SIGINT, likewise.
     """
     threads = max(1, core_count() // parallel)
@@ -89,7 +90,7 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
     running: set[subprocess.Popen[bytes]] = set()
     pool = ThreadPoolExecutor(parallel)
     reported: set[Future[Finished]] = set()
-    with _sigterm_as_exception():
+    with _stops_as_exceptions():
         futures = [pool.submit(_run, job, shares, running) for job in jobs if not job.done]
         try:
             for future in as_completed(futures):
@@ -130,8 +131,8 @@ def _end(running: set[subprocess.Popen[bytes]], futures: Sequence[Future[Finishe
 
 
 @contextmanager
-def _sigterm_as_exception() -> Iterator[None]:
-    """Raise Stopped where SIGTERM comes; Python allows handlers in the main thread only."""
+def _stops_as_exceptions() -> Iterator[None]:
+    """Raise Stopped where SIGTERM or SIGHUP comes; Python allows handlers in the main thread only."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
@@ -139,11 +140,13 @@ def _sigterm_as_exception() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    wanted = [number for number in ending_signals() if number != signal.SIGINT]  # that one is KeyboardInterrupt
+    before = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(job: Job, shares: SimpleQueue[dict[str, str]], running: set[subprocess.Popen[bytes]]) -> Finished:

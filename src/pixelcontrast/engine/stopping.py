@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -21,8 +22,16 @@ from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.errors import Stopped
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """What asks a process to end: SIGTERM, SIGINT, and SIGHUP of a lost terminal unless it is ignored, as by nohup."""
+    asked = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    return tuple(asked)
+
+
 class StopSignals:
-    """Takes SIGTERM, SIGINT and, in a SLURM job, the signal that asks for a requeue, while it is entered as a context.
+    """Takes the signals that ask to end and, in a SLURM job, the one that asks for a requeue, while it is entered.
 
     The first one is remembered, for whoever asks at a moment when nothing is half done; a second SIGINT raises
     KeyboardInterrupt at once. Outside the main thread, where Python allows no handlers, nothing is taken.
@@ -50,7 +59,7 @@ class StopSignals:
         """Take the signals; return who took them before."""
         if threading.current_thread() is not threading.main_thread():
             return {}
-        wanted = [signal.SIGTERM, signal.SIGINT, *([self.requeue] if self.requeue is not None else [])]
+        wanted = [*ending_signals(), *([self.requeue] if self.requeue is not None else [])]
         return {number: signal.signal(number, self._take) for number in wanted}
 
     def none_received(self) -> bool:
@@ -81,7 +90,8 @@ class StopSignals:
             hint = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
             if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
                 # Not through the console: its lock may be held by the code that was interrupted.
-                os.write(2, f"\n{self.received.name}: ending the step and saving{hint}\n".encode())
+                with suppress(OSError):  # the terminal that hung up
+                    os.write(2, f"\n{self.received.name}: ending the step and saving{hint}\n".encode())
         elif number == signal.SIGINT:
             signal.default_int_handler(number, frame)
 
