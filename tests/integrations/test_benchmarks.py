@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from pixelcontrast.engine.training import train
+from pixelcontrast.recipe.root import dump, load
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -60,3 +64,21 @@ def test_loading_is_measured_beside_decoding(tmp_path: Path, monkeypatch: pytest
     runpy.run_path(str(FOLDER / "loading.py"), run_name="__main__")
     assert set(results(output)) == {"decoding", "loading"}
     assert json.loads(output.read_text())["ratio"] > 1
+
+
+def test_gradients_of_detached_keys_are_shorter_than_those_of_keys_that_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    changes = ["data.crop_size=[64,64]", "data.batch_size=2", "contrast.memory=null", "trainer.max_steps=1"]
+    recipe = load("synthetic/hrnet_w18_small", [*changes, "trainer.logger=none"])
+    train(recipe, recipe_text=dump(recipe), run_dir=tmp_path / "run", resume=False, console=Console(quiet=True))
+    output = tmp_path / "gradients.json"
+    few = ["--filling", "1", "--measured", "1", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["gradients.py", str(tmp_path / "run"), *few])
+    runpy.run_path(str(FOLDER / "gradients.py"), run_name="__main__")
+    figures = json.loads(output.read_text())["runs"][str(tmp_path / "run")]
+    assert figures["in_batch"]["relative"] == 1
+    assert figures["in_batch"]["cosine_to_in_batch"] == pytest.approx(1, abs=1e-3)
+    assert figures["detached"]["relative"] < 0.8
+    assert set(figures) == {"cross_entropy", "in_batch", "detached", "pixels", "regions", "both"}
