@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 from typer.testing import CliRunner
 
 from pixelcontrast.cli.app import app
-from pixelcontrast.engine import evaluation
+from pixelcontrast.engine import evaluation, stopping
 from pixelcontrast.engine.checkpoints import checkpoints_in, newest_whole_checkpoint, step_of
 from pixelcontrast.engine.stopping import StopSignals
 from pixelcontrast.errors import RunError, Stopped
@@ -142,6 +143,16 @@ def test_slurm_is_asked_once_to_start_the_job_again_after_the_step_is_saved(
     assert not list(tmp_path.rglob("hpc_ckpt*")), "Lightning saves nothing in the midst of a step"
     _, printed = run(recipe, tmp_path / "run", resume=True)
     assert "resuming at step 2" in printed
+
+
+def test_a_signal_that_comes_while_the_ranks_agree_counts_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of its time a rank waits for the others there."""
+    monkeypatch.setattr(stopping, "is_distributed", lambda: True)
+    monkeypatch.setattr(dist, "new_group", lambda **_: None)
+    monkeypatch.setattr(dist, "all_reduce", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    with StopSignals() as signals:
+        assert signals.agreed() is None, "the others do not know of it"
+        assert signals.agreed() == signal.SIGTERM
 
 
 def test_without_the_main_thread_no_signal_is_taken() -> None:

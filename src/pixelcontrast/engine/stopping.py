@@ -74,7 +74,9 @@ class StopSignals:
             self._group = dist.new_group(backend="gloo")
         numbers = torch.tensor([self.received or 0])
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._group)
-        self.received = signal.Signals(int(numbers)) if numbers else None
+        if not numbers:
+            return None  # what came to this rank in the meantime is for the next time that all are asked
+        self.received = signal.Signals(int(numbers))
         return self.received
 
     def stop_if_agreed(self) -> None:
