@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--filling", type=int, default=FILLING, help="batches that fill the memories")
     parser.add_argument("--measured", type=int, default=MEASURED, help="batches whose gradients are measured")
-    parser.add_argument("--output", type=Path, default=RESULTS / "gradients.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "gradients_cpu.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     results = {str(run): measure(run, options.filling, options.measured) for run in options.runs}

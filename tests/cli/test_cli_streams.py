@@ -15,18 +15,21 @@ TRAIN = [sys.executable, "-m", "pixelcontrast", "train", "synthetic/hrnet_w18_sm
 for _change in ("data.crop_size=[64,64]", "data.batch_size=1", "trainer.logger=none"):
     TRAIN += ["--set", _change]
 
+_TAKE_IT = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+ON_ITS_TERMINAL = [sys.executable, "-c", _TAKE_IT]
+
 
 def test_a_lost_terminal_ends_the_step_and_saves(tmp_path: Path) -> None:
-    command = [*TRAIN, "--set", "trainer.max_steps=5000", "--run-dir", str(tmp_path / "run")]
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execvp(command[0], command)
+    steps = ["--set", "trainer.max_steps=5000", "--set", "trainer.checkpoint_every=5000"]
+    command = [*ON_ITS_TERMINAL, *TRAIN, *steps, "--run-dir", str(tmp_path / "run")]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
     seen = b""
     while b" 10/5000" not in seen:
-        seen += os.read(terminal, 4096)
-    os.close(terminal)
-    _, status = os.waitpid(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 129
+        seen += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait() == 129
     (saved,) = checkpoints_in(tmp_path / "run" / "checkpoints")
     assert step_of(saved) >= 10
 
