@@ -7,6 +7,7 @@ if os.environ.get("PIXELCONTRAST_CHECK_SHAPES", "1") == "1":
 
     install_import_hook("pixelcontrast", "shape_checks.checked")
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,14 @@ def _same_everywhere() -> None:
     """Each test starts from the same seed and runs on one thread, so that neighbours do not disturb it."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def hang_ups_count() -> Iterator[None]:
+    """Here and in processes that are started, a lost terminal is told, even where all tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ _TAKE_IT = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 ON_ITS_TERMINAL = [sys.executable, "-c", _TAKE_IT]
 
 
+@pytest.mark.usefixtures("hang_ups_count")
 def test_a_lost_terminal_ends_the_step_and_saves(tmp_path: Path) -> None:
     steps = ["--set", "trainer.max_steps=5000", "--set", "trainer.checkpoint_every=5000"]
     command = [*ON_ITS_TERMINAL, *TRAIN, *steps, "--run-dir", str(tmp_path / "run")]

@@ -246,6 +246,7 @@ def test_an_interrupt_stops_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pytest.fail("the run outlives the comparison")
 
 
+@pytest.mark.usefixtures("hang_ups_count")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_lets_each_run_end_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int

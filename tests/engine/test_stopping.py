@@ -29,7 +29,7 @@ SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODELIST": "localhos
 
 
 @pytest.fixture(autouse=True)
-def _handlers_come_back() -> Iterator[None]:
+def _handlers_come_back(hang_ups_count: None) -> Iterator[None]:
     taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in taken]
     yield
