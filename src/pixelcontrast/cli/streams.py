@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-from typing import BinaryIO
 
 _READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 
@@ -22,7 +21,8 @@ class LastingStream(io.TextIOWrapper):
 
     def __init__(self, like: io.TextIOWrapper) -> None:
         like.flush()
-        super().__init__(_unowned(like), encoding=like.encoding, errors=like.errors, line_buffering=True)
+        binary = os.fdopen(like.fileno(), "wb", closefd=False)
+        super().__init__(binary, encoding=like.encoding, errors=like.errors, line_buffering=True)
 
     def write(self, text: str) -> int:
         """Write, if there is a reader."""
@@ -45,10 +45,6 @@ class LastingStream(io.TextIOWrapper):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())  # for all who write there, what waits in the buffer included
         os.close(nowhere)
-
-
-def _unowned(stream: io.TextIOWrapper) -> BinaryIO:
-    return open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 - lives as long as the process
 
 
 def outlive_readers() -> None:
