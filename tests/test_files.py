@@ -68,6 +68,31 @@ def test_a_failed_write_leaves_the_old_file_and_no_part_of_the_new(tmp_path: Pat
     assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
 
 
+def test_a_place_where_no_file_can_be_is_a_message(tmp_path: Path) -> None:
+    place = Path("/proc/a.json") if Path("/proc/self").exists() else tmp_path / ("a" * 250)  # too long for a name
+    with pytest.raises(RunError, match=rf"{place.name} cannot be written \(.+\); name another place to write to"):
+        write_text(place, "1")
+
+
+def test_a_folder_that_is_gone_meanwhile_is_a_message(tmp_path: Path) -> None:
+    def fails() -> None:
+        with written_whole(tmp_path / "gone" / "a") as partial:
+            partial.parent.rmdir()
+            partial.write_text("1")
+
+    with pytest.raises(RunError, match="cannot be written"):
+        fails()
+
+
+def test_a_missing_file_that_was_to_be_read_is_no_matter_of_the_place(tmp_path: Path) -> None:
+    def fails() -> None:
+        with written_whole(tmp_path / "a") as partial:
+            partial.write_bytes((tmp_path / "absent").read_bytes())
+
+    with pytest.raises(FileNotFoundError, match="absent"):
+        fails()
+
+
 def test_a_full_disk_is_a_message_however_it_is_hidden(tmp_path: Path) -> None:
     def fails(error: Exception, cause: Exception | None) -> None:
         with written_whole(tmp_path / "a"):

@@ -53,7 +53,7 @@ def written_whole(path: Path, *, flush: bool = True) -> Iterator[Path]:
     which takes as long as a small picture itself, a machine that loses power may leave half a file.
 
     Raises:
-        RunError: If the disk has no room; nothing is left behind.
+        RunError: If the disk has no room, or no file can be there; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
@@ -68,6 +68,8 @@ def written_whole(path: Path, *, flush: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         if is_full(error):
             raise no_room(path) from error
+        if isinstance(error, OSError) and error.filename in (str(partial), partial):
+            raise RunError(f"{path} cannot be written ({error.strerror}); name another place to write to") from error
         raise
 
 
