@@ -82,6 +82,10 @@ def test_a_run_without_contrast_has_no_health(tmp_path: Path) -> None:
     assert "Contrast loss" not in page.text
 
 
+def test_the_table_of_classes_says_of_how_many_seeds_its_means_are(study_page: Page) -> None:
+    assert "mean and deviation over the seeds (cross entropy 3, contrast 3)" in study_page.text
+
+
 def test_a_study_shows_arms_by_mean_and_interval(study: Path, study_page: Page) -> None:
     scores = {
         arm: [Scores.load(study / arm / f"seed_{seed}" / "scores.json").mIoU for seed in range(3)]
