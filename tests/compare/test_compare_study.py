@@ -215,6 +215,16 @@ def test_nothing_done_is_still_a_table() -> None:
     assert "no run is done" in as_markdown(nothing)
 
 
+def test_hours_of_other_arms_and_seeds_of_the_folder_are_kept_and_not_counted() -> None:
+    hours = {"a": {0: 1.0, 1: 16.0}, "b": {0: 2.0}, "earlier": {0: 4.0}}
+    some = Comparison("r", (), {"a": (), "b": ("seed=1",)}, (0,), {"a": {}, "b": {}}, hours)
+    assert as_json(some)["hours"] == 3
+    assert as_json(some)["hours_by_run"]["earlier"] == {"0": 4}
+    text = as_markdown(some)
+    assert "3.00 hours of runs in all" in text
+    assert "1.00 to 1.00" in text
+
+
 def test_the_command_trains_by_the_public_command(tmp_path: Path) -> None:
     job = Job("a", 0, tmp_path / "r.yaml", tmp_path / "run", tmp_path / "log")
     assert job.command()[1:4] == ["-m", "pixelcontrast", "train"]

@@ -47,7 +47,7 @@ class Comparison:
         arms: What each arm changes in the recipe, by its name; the first is the baseline.
         seeds: Of the runs.
         runs: By arm and seed.
-        hours: Wall time by arm and seed, as far as it is known.
+        hours: Wall time by arm and seed of all that ran in the folder, as far as it is known.
         equal: What was found equal at the start of all arms.
     """
 
@@ -103,6 +103,15 @@ class Comparison:
             return None
         rate = mean_and_deviation([speed.images_per_second for speed in speeds])[0]
         return Cost(rate, max(speed.peak_bytes for speed in speeds))
+
+    def hours_of(self, arm: str) -> tuple[float, ...]:
+        """Wall times of an arm's runs, as far as they are known."""
+        return tuple(hours for seed, hours in self.hours.get(arm, {}).items() if seed in self.seeds)
+
+    @property
+    def hours_in_all(self) -> float:
+        """Of these arms and seeds; others may have run in the same folder before."""
+        return sum(sum(self.hours_of(arm)) for arm in self.arms)
 
     def sources(self, key: str) -> tuple[str, ...]:
         """What the runs say of themselves under a key of their provenance, each value once."""
@@ -178,7 +187,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "commit": ", ".join(comparison.sources("commit")) or commit(),
         "hardware": ", ".join(comparison.sources("hardware")) or hardware(),
         "threads": ", ".join(comparison.sources("threads")) or None,
-        "hours": round(sum(sum(by_seed.values()) for by_seed in comparison.hours.values()), 4),
+        "hours": round(comparison.hours_in_all, 4),
         "hours_by_run": {arm: {str(s): h for s, h in by_seed.items()} for arm, by_seed in comparison.hours.items()},
     }
 

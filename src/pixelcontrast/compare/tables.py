@@ -27,13 +27,12 @@ def _circumstances(comparison: Comparison) -> list[str]:
     rows.append(f"seeds {seeds}; last checkpoint; {'; '.join(ways) or 'no run is done'}")
     if comparison.equal:
         rows.append(f"equal over the arms, as checked before training: {' and '.join(comparison.equal)}")
-    hours = sum(sum(by_seed.values()) for by_seed in comparison.hours.values())
     untimed = sum(len(runs.keys() - comparison.hours.get(arm, {}).keys()) for arm, runs in comparison.runs.items())
     more = f", those of {untimed} runs trained elsewhere not counted" if untimed else ""
     machines, commits, threads = (comparison.sources(key) for key in ("hardware", "commit", "threads"))
     images = {run.scores.images for runs in comparison.runs.values() for run in runs.values()}
     rows.append(f"{'; '.join(machines) or hardware()}; threads a run: {', '.join(threads) or 'not known'}")
-    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours:.2f} hours of runs in all{more}")
+    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {comparison.hours_in_all:.2f} hours of runs in all{more}")
     rows += [f"note: the runs differ in their {what}" for what, found in (("hardware", machines), ("commit", commits),
              ("threads", threads), ("protocol", ways), ("number of images", images)) if len(found) > 1]  # fmt: skip
     absent = left_out({arm: [run.scores for run in runs.values()] for arm, runs in comparison.runs.items()})
@@ -73,7 +72,7 @@ def _cost_table(comparison: Comparison) -> list[str]:
     rows.append(_row(["---"] * 6))
     base = comparison.cost(comparison.baseline)
     for arm in comparison.arms:
-        cost, hours = comparison.cost(arm), comparison.hours.get(arm, {}).values()
+        cost, hours = comparison.cost(arm), comparison.hours_of(arm)
         cells = [arm, "", "", "", "", f"{min(hours):.2f} to {max(hours):.2f}" if hours else ""]
         if cost is not None:
             cells[1], cells[3] = f"{cost.images_per_second:.1f}", f"{cost.peak_bytes / 1e6:.0f}"
