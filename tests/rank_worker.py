@@ -39,6 +39,34 @@ def fill_bank(rank: int, **options: int) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in bank.state_dict().items()}
 
 
+def uneven_batch_of(rank: int, step: int) -> tuple[Tensor, Tensor]:
+    """Features and labels, of one image only on rank 1 at step 1 and on rank 0 at step 2."""
+    images = 1 if (rank, step) in {(1, 1), (0, 2)} else 2
+    features, labels, _ = batch_of(rank, step)
+    return features[:images], labels[:images]
+
+
+def fill_unevenly(rank: int) -> dict[str, Tensor]:
+    bank = make_bank()
+    for step in range(STEPS):
+        features, labels = uneven_batch_of(rank, step)
+        bank.enqueue(unit_length(features), labels)
+    return {name: value.clone() for name, value in bank.state_dict().items()}
+
+
+def refuse_unequal_memories(rank: int) -> str:
+    """What a rank says where rank 0 alone has loaded a memory."""
+    bank = make_bank()
+    if rank == 0:
+        bank.clock += 3
+    features, labels, _ = batch_of(rank, 0)
+    try:
+        bank.enqueue(unit_length(features), labels)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def gather_keys(rank: int) -> dict[str, Tensor]:
     """Loss and gradient with the in-batch keys of both ranks, at the step where rank 1 has no anchor and before it."""
     results = {}
@@ -46,6 +74,9 @@ def gather_keys(rank: int) -> dict[str, Tensor]:
         criterion = PixelContrast(5, CLASSES, projection="none", mining="all", gather_keys=True, anchors_per_class=6)
         features, labels, logits = batch_of(rank, step)
         features.requires_grad_()
+        if rank == 0:  # a validation there alone: nobody is waited for
+            criterion.eval()(features, labels, logits)
+            criterion.train()
         loss = criterion(features, labels, logits)
         loss.backward()
         assert features.grad is not None
@@ -92,6 +123,8 @@ def work(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     results = {
         "bank": fill_bank(rank),
+        "uneven": fill_unevenly(rank),
+        "refused": refuse_unequal_memories(rank),
         "capped": fill_bank(rank, candidates_per_class=CAPPED),
         "keys": gather_keys(rank),
         "trained": train(rank, None),

@@ -201,6 +201,38 @@ def test_autocast_gives_a_loss_in_float32() -> None:
     assert all(parameter.dtype == torch.float32 for parameter in contrast.parameters())
 
 
+def test_a_pass_in_eval_mode_with_gradients_leaves_the_pending_training_pass_alone() -> None:
+    states, losses = [], []
+    for between in (False, True):
+        torch.manual_seed(0)
+        model, (images, labels) = Network(), batch()
+        contrast = attach(model, at="neck", num_classes=CLASSES, in_channels=12, memory=MEMORY)
+        logits = model(images)
+        if between:
+            model.eval()(3 * images)
+            model.train()
+        losses.append(contrast(labels, logits))
+        states.append(contrast.state_dict())
+    assert torch.equal(*losses)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    logits = model.eval()(images)
+    contrast(labels, logits).backward()  # in eval mode it is the one that is meant
+    assert all(parameter.grad is not None for parameter in model.stem.parameters())
+    assert contrast.criteria[0].memory.clock == 1
+
+
+def test_a_validation_between_a_pass_and_its_loss_leaves_the_step_of_a_copy_a_step() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attach(model, at="neck", num_classes=CLASSES, in_channels=12, memory=MEMORY)
+    model, contrast = copy.deepcopy((model, contrast))
+    logits = model(images)
+    with torch.no_grad():
+        model.eval()(images)
+    model.train()
+    contrast(labels, logits)
+    assert contrast.criteria[0].memory.clock == 1
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_of_the_model_feeds_nothing(duplicate: Callable[[nn.Module], nn.Module]) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, CLASSES, 1))

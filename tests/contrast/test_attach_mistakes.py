@@ -168,6 +168,24 @@ def test_features_without_gradients() -> None:
             contrast(labels, model(images.clone().requires_grad_(model.reentrant is True)))
 
 
+def test_two_passes_of_a_model_in_training_whose_tapped_part_is_frozen() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attached(model)
+    model.neck.eval()
+    model(images)
+    logits = model(images)
+    with pytest.raises(ValueError, match="'neck' ran twice before one loss"):
+        contrast(labels, logits)
+
+
+def test_a_state_that_lacks_the_projection_of_the_calls_it_counts() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attached(model)
+    contrast.load_state_dict({"_extra_state": torch.tensor(3)}, strict=False)
+    with pytest.raises(ValueError, match=r"3 calls in training were loaded, but not the projection.*in_channels="):
+        contrast(labels, model(images))
+
+
 def test_replicas_of_data_parallel() -> None:
     model = Network()
     attached(model)

@@ -1,6 +1,7 @@
 """Two real processes over gloo: memories agree, gradients are those of the mean loss, and nobody waits for ever."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,10 @@ from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.ops import sample_anchors
 from pixelcontrast.ops.hashing import step_key
 from pixelcontrast.ops.regions import unit_length
-from rank_worker import CAPPED, CLASSES, STEPS, WORLD, batch_of, make_bank
+from rank_worker import CAPPED, CLASSES, STEPS, WORLD, batch_of, make_bank, uneven_batch_of
 from reference.memory import LoopMemory
 
-Results = dict[str, dict[str, Tensor]]
+Results = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,25 @@ def test_the_memory_equals_that_of_one_process_with_the_whole_batch(ranks: list[
     assert all(torch.equal(ranks[0]["bank"][name], state[name]) for name in ("cursors", "fill", "clock", "stamps"))
     pixels = torch.arange(len(state["labels"]) - 1).reshape(CLASSES, -1)[:, 5:].flatten()
     assert torch.equal(ranks[0]["bank"]["rows"][pixels], state["rows"][pixels])  # pixels are copied, not summed
+
+
+def test_a_rank_may_have_fewer_images_than_another(ranks: list[Results]) -> None:
+    assert same(ranks[0]["uneven"], ranks[1]["uneven"])
+    bank = make_bank()
+    for step in range(STEPS):
+        parts = zip(*(uneven_batch_of(rank, step) for rank in range(WORLD)), strict=True)
+        features, labels = (torch.cat(part) for part in parts)
+        bank.enqueue(unit_length(features), labels)
+    state = bank.state_dict()
+    assert all(torch.equal(ranks[0]["uneven"][name], state[name]) for name in state if name != "rows")
+    regions = torch.arange(len(state["labels"]) - 1).reshape(CLASSES, -1)[:, :5].flatten()
+    torch.testing.assert_close(ranks[0]["uneven"]["rows"][regions], state["rows"][regions])
+
+
+def test_a_memory_that_one_rank_alone_has_loaded_is_told_on_all_of_them(ranks: list[Results]) -> None:
+    assert ranks[0]["refused"] == ranks[1]["refused"]
+    assert "different memories (calls, or places in a ring): 3, 0," in ranks[0]["refused"]
+    assert "same checkpoint of contrast on every rank" in ranks[0]["refused"]
 
 
 def test_a_cap_bounds_what_a_rank_sends_of_a_class(ranks: list[Results]) -> None:

@@ -32,7 +32,8 @@ def _circumstances(comparison: Comparison) -> list[str]:
     machines, commits, threads = (comparison.sources(key) for key in ("hardware", "commit", "threads"))
     images = {run.scores.images for runs in comparison.runs.values() for run in runs.values()}
     rows.append(f"{'; '.join(machines) or hardware()}; threads a run: {', '.join(threads) or 'not known'}")
-    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {comparison.hours_in_all:.2f} hours of runs in all{more}")
+    hours = f"{comparison.hours_in_all:.2f} hours of runs in all{more}"
+    rows.append(f"commit {', '.join(commits) or commit() or 'unknown'}; {hours}")
     rows += [f"note: the runs differ in their {what}" for what, found in (("hardware", machines), ("commit", commits),
              ("threads", threads), ("protocol", ways), ("number of images", images)) if len(found) > 1]  # fmt: skip
     absent = left_out({arm: [run.scores for run in runs.values()] for arm, runs in comparison.runs.items()})

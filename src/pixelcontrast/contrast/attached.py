@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,12 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pixelcontrast.contrast import ranks
 from pixelcontrast.contrast.averaging import agree, averaged_parameters
 from pixelcontrast.contrast.checks import check_label_range
 from pixelcontrast.contrast.criterion import PixelContrast
 from pixelcontrast.contrast.lazy import LazyContrast
 from pixelcontrast.contrast.options import ContrastOptions
-from pixelcontrast.contrast.recording import ModeRecorder, Recorder
+from pixelcontrast.contrast.recording import ModeOf, Recorder
 from pixelcontrast.contrast.taps import Tap, as_map, find_module, unwrapped
 from pixelcontrast.contrast.targets import (
     cell_labels,
@@ -53,7 +53,6 @@ class AttachedContrast(nn.Module):
     ) -> None:
         super().__init__()
         inner = unwrapped(model)
-        self._model: weakref.ref[nn.Module] | None = weakref.ref(inner)
         modules = [find_module(inner, tap.module) for tap in taps]
         self.taps = tuple(taps)
         self.num_classes = num_classes
@@ -68,8 +67,8 @@ class AttachedContrast(nn.Module):
         self._calls = 0
         self._checked = False
         self._agreed = False
-        self._recorders = tuple(Recorder(tap.module, tap.pick) for tap in taps)
-        self._mode = ModeRecorder()
+        self._mode = ModeOf(inner)
+        self._recorders = tuple(Recorder(tap.module, tap.pick, self._mode) for tap in taps)
         self._handles = [m.register_forward_hook(hook) for m, hook in zip(modules, self._recorders, strict=True)]
         self._handles.append(inner.register_forward_pre_hook(self._mode))
         self.register_load_state_dict_pre_hook(_materialize_from)  # type: ignore[no-untyped-call]
@@ -152,7 +151,7 @@ class AttachedContrast(nn.Module):
         self._calls = int(state)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_model": None, "_handles": []}
+        return vars(self) | {"_handles": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -199,21 +198,33 @@ class AttachedContrast(nn.Module):
         return ids, scores
 
     def _settle(self, maps: list[Tensor]) -> None:
-        """Make the criteria that waited for their channels, on the features' device; equal on all ranks."""
+        """Make the criteria that waited for their channels, on the features' device; equal on all ranks in training."""
         with torch.inference_mode(False):  # what is made in a validation before training is to be trained
             for index, features in enumerate(maps):
                 criterion = self.criteria[index]
                 if isinstance(criterion, LazyContrast):
+                    self._require_nothing_lost(self.taps[index])
                     self.criteria[index] = criterion.materialize(features.shape[1], features.device)
                 elif cast(PixelContrast, criterion).step.device != features.device:
                     criterion.to(features.device)
-        if not self._agreed:
+        if not self._agreed and self._trains():
+            if ranks.world_size() > 1:
+                ranks.require_equal(torch.tensor([self._calls], device=maps[0].device), "calls in training")
             agree(self.criteria)
             self._agreed = True
 
+    def _require_nothing_lost(self, tap: Tap) -> None:
+        """Refuse to begin anew what has counted calls in training, which a state dict must have told."""
+        memory = self.options.memory if tap.memory == "same" else tap.memory
+        if self._calls and (self.options.projection != "none" or memory is not None):
+            raise ValueError(
+                f"{self._calls} calls in training were loaded, but not the projection or the memory of '{tap.module}':"
+                " torch.distributed.checkpoint and load_state_dict(strict=False) load only what is there already;"
+                " give attach in_channels=, or load the whole state dict with load_state_dict"
+            )
+
     def _trains(self) -> bool:
-        model = self._model() if self._model is not None else None
-        return self.training and (self._mode if model is None else model).training
+        return self.training and self._mode.training
 
     def _advance(self) -> float:
         """The weight of this call, which is counted in training."""

@@ -279,7 +279,7 @@ class PixelContrast(nn.Module):
 
     def _in_batch_keys(self, anchors: Tensor, labels: Tensor) -> tuple[PixelSet, Tensor]:
         own_key = torch.arange(anchors.shape[0], device=anchors.device)
-        if not self.options.gather_keys or ranks.world_size() == 1:
+        if not (self.options.gather_keys and self.training) or ranks.world_size() == 1:  # in eval a rank may be alone
             return PixelSet(anchors, labels), own_key
         gathered = PixelSet(ranks.gather_with_gradient(anchors), ranks.gather(labels))
         return gathered, own_key + ranks.rank() * anchors.shape[0]

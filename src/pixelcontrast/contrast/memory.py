@@ -46,7 +46,8 @@ class MemoryBank(nn.Module):
             `enqueue` then waits for the device.
         candidates_per_class: Most pixels of a class that one rank sends the others in one call. None: all.
         gather_ranks: Whether every rank stores every rank's candidates. None: if there is more than one. All ranks must
-            then call with equally many images.
+            then call equally often, and no rank with more images than the largest of all first batches; with more on
+            all of them, it is that batch.
         ignore_index: Label that is not stored though it may lie in 0..num_classes-1.
         seed: Of the choice of pixels.
 
@@ -87,6 +88,7 @@ class MemoryBank(nn.Module):
         self.gather_ranks = gather_ranks
         self.ignore_index = ignore_index
         self.seed = seed
+        self._most_images = 0  # that a rank has had in one call, as far as the ranks have told each other
         self._allocate(torch.get_default_device())
 
     @classmethod
@@ -176,7 +178,7 @@ class MemoryBank(nn.Module):
             regions: One row per image and class, as `region_means` gives them.
             pixels: At most `pixels_per_region` of each class and image.
         """
-        num_images = regions.labels.shape[0] // self.num_classes
+        num_images = self._most_on_ranks(regions.labels.shape[0] // self.num_classes)
         caps = (num_images, self.candidates_per_class or num_images * self.pixels_per_region)
         for kind, candidates in enumerate((regions, pixels)):
             if self.capacities[kind]:
@@ -197,6 +199,23 @@ class MemoryBank(nn.Module):
     @property
     def _gathers(self) -> bool:
         return ranks.world_size() > 1 if self.gather_ranks is None else self.gather_ranks and ranks.world_size() > 1
+
+    def _most_on_ranks(self, num_images: int) -> int:
+        """For how many images a rank's message has room: of equal size on all ranks, as their exchange demands.
+
+        They ask each other once, and when a batch is larger than any before, so that no later step waits.
+        """
+        if not self._gathers:
+            return num_images
+        if num_images > self._most_images:
+            self._most_images = self._ask_ranks(num_images)
+        return self._most_images
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _ask_ranks(self, num_images: int) -> int:
+        filled = torch.cat([self.clock[None], self.cursors.flatten()])
+        ranks.require_equal(filled, "memories (calls, or places in a ring)")
+        return int(ranks.gather(torch.tensor([num_images], device=filled.device)).max())
 
     def _gather(self, rows: PixelSet, cap: int) -> PixelSet:
         if not self._gathers:

@@ -99,7 +99,7 @@ class ContrastOptions:
         max_region_pixels: Most pixels of all regions together under "sampled", on each rank.
         memory: What is kept from earlier steps. None: nothing.
         gather_ranks: Whether the memory takes the candidates of every rank. None: yes if there is more than one.
-        gather_keys: Whether the in-batch keys are those of every rank, with gradients to all of them.
+        gather_keys: Whether the in-batch keys are those of every rank, with gradients to all of them; in training.
         triton: Whether a GPU mines and computes the loss by the Triton kernels, which no benchmark has yet shown to
             win; without effect on a CPU.
         ignore_index: Label of pixels that are never used.

@@ -38,6 +38,22 @@ def gather(rows: Shaped[Tensor, "n *rest"]) -> Shaped[Tensor, "n2 *rest"]:
     return everyone
 
 
+def require_equal(values: Shaped[Tensor, " n"], what: str) -> None:
+    """Refuse to go on where ranks count differently; every rank must ask.
+
+    Raises:
+        ValueError: On all ranks; the text says what each has of the first value that differs.
+    """
+    everyone = gather(values[None])
+    differing = (everyone != everyone[0]).any(dim=0).nonzero().flatten().tolist()
+    if differing:
+        found = ", ".join(map(str, everyone[:, differing[0]].tolist()))
+        raise ValueError(
+            f"the ranks of this run have different {what}: {found}, in the order of ranks; load the same checkpoint of"
+            " contrast on every rank, or on none"
+        )
+
+
 def gather_set(rows: PixelSet) -> PixelSet:
     """Concatenate the equally sized sets of all ranks in the order of their numbers; no gradient flows."""
     return PixelSet(gather(rows.embeddings.detach()), gather(rows.labels))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,48 @@ from torch import Tensor, nn
 Pick = int | str | tuple[int | str, ...]
 
 
+class ModeOf:
+    """In which mode a model is. A forward pre-hook of the model, by which a copy finds the one copied with it.
+
+    The mode of the tapped module says less: a frozen part of a model in training is in eval mode.
+    """
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._model = None if model is None else weakref.ref(model)
+
+    @property
+    def training(self) -> bool:
+        """Whether it is in training mode; so is a model that is not known yet, or no more."""
+        model = self._model() if self._model is not None else None
+        return model is None or model.training
+
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
+        """Learn which model it is, if that is not known."""
+        if self._model is None:
+            self._model = weakref.ref(module)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_model": None}
+
+
+class Pass(NamedTuple):
+    """What a forward pass left: a module's output, whether gradients were enabled, and the output's version if watched.
+
+    A reentrant checkpoint runs a module without gradients and gives its output some afterwards.
+    """
+
+    output: Tensor
+    enabled: bool
+    version: int | None
+
+    @property
+    def can_train(self) -> bool:
+        """Whether gradients reach what made the output."""
+        return self.enabled and self.output.requires_grad
+
+
 class Recorder:
-    """A forward hook that remembers the last output of its module, with gradients and without apart.
+    """A forward hook that remembers the last output of its module, of training passes and of others apart.
 
     It computes nothing, so that what is recomputed under gradient checkpointing and what is traced by a compiler stay
     as they are. Forward passes that run during a backward pass (recomputation) are not recorded. Under `torch.compile`
@@ -25,24 +67,25 @@ class Recorder:
     Attributes:
         name: Of the module, for messages.
         pick: Which entry of the output is taken, see `pick_tensor`.
-        live: Output of the last forward pass with gradients enabled.
-        still: Output of the last one without.
+        mode: Of the model that the module is a part of.
+        live: The last forward pass in training mode with gradients enabled.
+        still: The last one after it in eval mode, or without gradients.
         again: Whether a training pass came before the one of `live`, without a loss or a backward pass between.
     """
 
-    def __init__(self, name: str, pick: Pick | None) -> None:
+    def __init__(self, name: str, pick: Pick | None, mode: ModeOf) -> None:
         self.name = name
         self.pick = pick
+        self.mode = mode
         self.active = True
         self.clear()
 
     def clear(self) -> None:
         """Forget what was recorded."""
-        self.live: Tensor | None = None
-        self.still: Tensor | None = None
+        self.live: Pass | None = None
+        self.still: Pass | None = None
         self.again = False
         self._awaited = False
-        self._version: int | None = None
 
     def take(self) -> Tensor:
         """Return the output that the loss is about, and forget it.
@@ -51,23 +94,23 @@ class Recorder:
             ValueError: If the module did not run since the last time, or ran twice, or without gradients although they
                 are enabled here.
         """
-        live, still, again, version = self.live, self.still, self.again, self._version
+        meant = self._meant()
+        again = self.again and meant is self.live
         self.clear()
-        if live is not None and version is not None and live._version != version:
+        if meant is not None and meant.version is not None and meant.output._version != meant.version:
             warnings.warn(
                 f"what '{self.name}' returned was changed in place afterwards, as by ReLU(inplace=True): contrast takes"
                 " what it has become. If its own output is meant, set inplace=False there",
                 stacklevel=2,
             )
-        features = live if torch.is_grad_enabled() or still is None else still
-        if features is None and still is None:
+        if meant is None:
             raise ValueError(
                 f"expected a forward pass of the model before the loss, but '{self.name}' has not run since the last"
                 " one; call logits = model(images), then contrast(labels, logits) once. If you did, this module is not"
                 " used in that pass, or the model is a copy, or was compiled and run before it was attached to"
                 " (torch.compiler.reset() helps)"
             )
-        if features is None or (torch.is_grad_enabled() and not features.requires_grad):
+        if torch.is_grad_enabled() and not meant.can_train:
             raise ValueError(
                 f"'{self.name}' ran without gradients, so that contrast could not train it; call the model outside of"
                 " torch.no_grad, tap a module that has trainable parameters at or before it, and checkpoint with"
@@ -79,7 +122,7 @@ class Recorder:
                 " contrast(labels, logits) after each forward pass, wrap passes without contrast in torch.no_grad()"
                 " or contrast.paused(), and tap a module that one pass uses once"
             )
-        return features
+        return meant.output
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """Record the output of a forward pass."""
@@ -89,41 +132,40 @@ class Recorder:
         if getattr(module, "_is_replica", False):
             raise ValueError(DATA_PARALLEL)
         features = pick_tensor(output, self.pick, self.name)
-        if not torch.is_grad_enabled():
-            self.still = features
+        enabled = torch.is_grad_enabled()
+        this = Pass(features, enabled, features._version if enabled and not compiling else None)
+        if not enabled or not (compiling or self.mode.training):
+            self.still = this
             return
         if not compiling:
-            self._watch(features, training=module.training)
-            self._version = features._version
-        self.live, self.still = features, None
+            self._watch(features)
+        self.live, self.still = this, None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
-        copied = _inactive(self.name, self.pick)
+        copied = _inactive(self.name, self.pick, copy.deepcopy(self.mode, memo))
         memo[id(self)] = copied
         return copied
 
-    def __reduce__(self) -> tuple[Callable[..., Recorder], tuple[str, Pick | None]]:
-        return _inactive, (self.name, self.pick)
+    def __reduce__(self) -> tuple[Callable[..., Recorder], tuple[str, Pick | None, ModeOf]]:
+        return _inactive, (self.name, self.pick, self.mode)
 
-    def _watch(self, features: Tensor, *, training: bool) -> None:
-        self.again = training and (self.again or self._awaited)
-        self._awaited = training
+    def _meant(self) -> Pass | None:
+        """The pass that a loss in the mode of now is about: what came in another mode meanwhile does not count."""
+        live, still = self.live, self.still
+        if not torch.is_grad_enabled():
+            return still or live
+        in_eval = not self.mode.training and still is not None and still.can_train
+        return still if in_eval else live or still
+
+    def _watch(self, features: Tensor) -> None:
+        self.again = self.again or self._awaited
+        self._awaited = True
         if features.requires_grad:
             features.register_hook(self._used)  # type: ignore[no-untyped-call]
 
     def _used(self, gradient: Tensor) -> None:
         """A backward pass reached the features: the step they belong to is over."""
         self._awaited = False
-
-
-class ModeRecorder:
-    """A forward pre-hook that remembers in which mode a model last ran; copied with it, it tells that of the copy."""
-
-    training = True
-
-    def __call__(self, module: nn.Module, inputs: Any) -> None:
-        """Record the mode of a forward pass."""
-        self.training = module.training
 
 
 DATA_PARALLEL = (
@@ -204,7 +246,7 @@ def _shape(value: Any) -> str:
     return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _inactive(name: str, pick: Pick | None) -> Recorder:
-    recorder = Recorder(name, pick)
+def _inactive(name: str, pick: Pick | None, mode: ModeOf) -> Recorder:
+    recorder = Recorder(name, pick, mode)
     recorder.active = False
     return recorder
