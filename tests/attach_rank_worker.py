@@ -47,6 +47,16 @@ def train(rank: int) -> dict[str, Tensor]:
     return dict(contrast.state_dict()) | gradients
 
 
+def train_frozen(rank: int) -> dict[str, Tensor]:
+    """The projection after a step of a model in eval mode, as with frozen statistics; ranks draw different ones."""
+    model, (images, labels) = Network().eval(), batch(rank)
+    torch.manual_seed(rank)
+    contrast = attach(model, at="neck", num_classes=CLASSES, seed=rank)
+    contrast(labels, model(images)).backward()
+    torch.optim.SGD(contrast.parameters(), lr=0.1).step()
+    return {name: parameter.detach() for name, parameter in contrast.named_parameters()}
+
+
 def refuse_unequal_calls(rank: int) -> str:
     """What a rank says where rank 0 alone has loaded a checkpoint, and is past the warm-up for it."""
     model, (images, labels) = Network(), batch(rank)
@@ -66,6 +76,6 @@ def main(rank: int, folder: str) -> None:
     warnings.simplefilter("error")  # as the suite has it; a new process does not
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     try:
-        torch.save((train(rank), refuse_unequal_calls(rank)), Path(folder) / f"rank{rank}.pt")
+        torch.save((train(rank), train_frozen(rank), refuse_unequal_calls(rank)), Path(folder) / f"rank{rank}.pt")
     finally:
         dist.destroy_process_group()

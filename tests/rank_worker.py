@@ -115,12 +115,28 @@ def train(rank: int, gather_ranks: bool | None) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def work(rank: int, folder: str) -> None:
+def train_in_one_graph(rank: int, folder: str) -> None:
+    join(rank, folder)
+    criterion = PixelContrast(5, CLASSES, memory=MemoryOptions(pixels_per_class=11, regions_per_class=5))
+    compiled = torch.compile(criterion, backend="aot_eager", fullgraph=True)
+    for step in range(3):
+        features, labels, logits = batch_of(rank, step)
+        compiled(features.requires_grad_(), labels, logits).backward()
+    torch.save(criterion.memory.state_dict(), Path(folder) / f"rank{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def join(rank: int, folder: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    warnings.simplefilter("error")  # as the suite has it; a new process does not
     store = f"file://{folder}/rendezvous"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
+
+
+def work(rank: int, folder: str) -> None:
+    warnings.simplefilter("error")  # as the suite has it; a new process does not
+    join(rank, folder)
     results = {
         "bank": fill_bank(rank),
         "uneven": fill_unevenly(rank),

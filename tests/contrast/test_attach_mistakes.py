@@ -178,6 +178,16 @@ def test_two_passes_of_a_model_in_training_whose_tapped_part_is_frozen() -> None
         contrast(labels, logits)
 
 
+def test_a_pass_of_an_earlier_step_is_not_taken_for_a_validation_without_gradients() -> None:
+    model, (images, labels) = Network(), batch()
+    contrast = attached(model)
+    model(images)  # a step without contrast
+    with torch.no_grad():
+        logits = model.eval()(2 * images)
+    with pytest.raises(ValueError, match="'neck' ran without gradients"):
+        contrast(labels, logits)
+
+
 def test_a_state_that_lacks_the_projection_of_the_calls_it_counts() -> None:
     model, (images, labels) = Network(), batch()
     contrast = attached(model)

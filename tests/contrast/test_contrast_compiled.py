@@ -1,12 +1,15 @@
 """The whole contrast step under torch.compile: one graph, equal results, and no copy of the memory."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
+import torch.multiprocessing
 from torch import Tensor
 from torch._inductor.utils import run_and_get_code
 
+import rank_worker
 from pixelcontrast import MemoryOptions, PixelContrast
 
 pytestmark = pytest.mark.compiled
@@ -80,3 +83,11 @@ def test_generated_code_gives_the_same_results_and_does_not_copy_the_memory() ->
     _, code = run_and_get_code(lambda: check(criterion, "inductor"))
     assert "pixelcontrast.overwrite" in "".join(code)
     assert f"empty_strided_cpu(({3 * (97 + 14) + 1}, 6)" not in "".join(code)
+
+
+def test_a_step_that_gathers_ranks_is_one_graph(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(rank_worker.train_in_one_graph, (str(tmp_path),), nprocs=rank_worker.WORLD)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert int(first["clock"]) == 3
+    assert int(first["fill"].sum()) > 0

@@ -198,7 +198,7 @@ class AttachedContrast(nn.Module):
         return ids, scores
 
     def _settle(self, maps: list[Tensor]) -> None:
-        """Make the criteria that waited for their channels, on the features' device; equal on all ranks in training."""
+        """Make the criteria that waited for their channels, on the features' device; equal on all ranks that train."""
         with torch.inference_mode(False):  # what is made in a validation before training is to be trained
             for index, features in enumerate(maps):
                 criterion = self.criteria[index]
@@ -207,7 +207,7 @@ class AttachedContrast(nn.Module):
                     self.criteria[index] = criterion.materialize(features.shape[1], features.device)
                 elif cast(PixelContrast, criterion).step.device != features.device:
                     criterion.to(features.device)
-        if not self._agreed and self._trains():
+        if not self._agreed and (self._trains() or torch.is_grad_enabled()):  # a frozen model may train contrast
             if ranks.world_size() > 1:
                 ranks.require_equal(torch.tensor([self._calls], device=maps[0].device), "calls in training")
             agree(self.criteria)
@@ -220,7 +220,8 @@ class AttachedContrast(nn.Module):
             raise ValueError(
                 f"{self._calls} calls in training were loaded, but not the projection or the memory of '{tap.module}':"
                 " torch.distributed.checkpoint and load_state_dict(strict=False) load only what is there already;"
-                " give attach in_channels=, or load the whole state dict with load_state_dict"
+                " give attach in_channels=, load the whole state dict with load_state_dict, or begin anew with"
+                " set_extra_state(torch.tensor(0))"
             )
 
     def _trains(self) -> bool:

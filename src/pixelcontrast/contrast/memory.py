@@ -61,6 +61,7 @@ class MemoryBank(nn.Module):
     cursors: Tensor
     fill: Tensor
     clock: Tensor
+    _most_images = 0  # that a rank has had in one call, as far as the ranks have told each other
 
     def __init__(
         self,
@@ -88,7 +89,6 @@ class MemoryBank(nn.Module):
         self.gather_ranks = gather_ranks
         self.ignore_index = ignore_index
         self.seed = seed
-        self._most_images = 0  # that a rank has had in one call, as far as the ranks have told each other
         self._allocate(torch.get_default_device())
 
     @classmethod
@@ -203,15 +203,15 @@ class MemoryBank(nn.Module):
     def _most_on_ranks(self, num_images: int) -> int:
         """For how many images a rank's message has room: of equal size on all ranks, as their exchange demands.
 
-        They ask each other once, and when a batch is larger than any before, so that no later step waits.
+        They ask each other once, and when a batch is larger than any before, so that no later step waits. A compiled
+        graph does not ask: there all ranks have equally many.
         """
         if not self._gathers:
             return num_images
-        if num_images > self._most_images:
+        if num_images > self._most_images and not torch.compiler.is_compiling():
             self._most_images = self._ask_ranks(num_images)
-        return self._most_images
+        return max(num_images, self._most_images)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _ask_ranks(self, num_images: int) -> int:
         filled = torch.cat([self.clock[None], self.cursors.flatten()])
         ranks.require_equal(filled, "memories (calls, or places in a ring)")

@@ -133,7 +133,8 @@ class Recorder:
             raise ValueError(DATA_PARALLEL)
         features = pick_tensor(output, self.pick, self.name)
         enabled = torch.is_grad_enabled()
-        this = Pass(features, enabled, features._version if enabled and not compiling else None)
+        watched = enabled and not compiling and not features.is_inference()
+        this = Pass(features, enabled, features._version if watched else None)
         if not enabled or not (compiling or self.mode.training):
             self.still = this
             return
@@ -151,11 +152,8 @@ class Recorder:
 
     def _meant(self) -> Pass | None:
         """The pass that a loss in the mode of now is about: what came in another mode meanwhile does not count."""
-        live, still = self.live, self.still
-        if not torch.is_grad_enabled():
-            return still or live
-        in_eval = not self.mode.training and still is not None and still.can_train
-        return still if in_eval else live or still
+        in_training = self.mode.training and torch.is_grad_enabled()
+        return (self.live or self.still) if in_training else (self.still or self.live)
 
     def _watch(self, features: Tensor) -> None:
         self.again = self.again or self._awaited
