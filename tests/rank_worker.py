@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ WORLD = 2
 STEPS = 6
 CLASSES = 4
 CAPPED = 3
+Draw = Callable[[int, int], tuple[Tensor, Tensor, Tensor]]
 
 
 def batch_of(rank: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,29 +29,21 @@ def batch_of(rank: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
     return features, labels, torch.randn(2, CLASSES, 6, 7, generator=generator)
 
 
+def uneven_batch_of(rank: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, of one image only on rank 1 at step 1 and on rank 0 at step 2."""
+    images = 1 if (rank, step) in {(1, 1), (0, 2)} else 2
+    features, labels, logits = batch_of(rank, step)
+    return features[:images], labels[:images], logits[:images]
+
+
 def make_bank(**options: int) -> MemoryBank:
     return MemoryBank(CLASSES, 5, pixels_per_class=11, regions_per_class=5, pixels_per_region=3, **options)
 
 
-def fill_bank(rank: int, **options: int) -> dict[str, Tensor]:
+def fill_bank(rank: int, draw: Draw = batch_of, **options: int) -> dict[str, Tensor]:
     bank = make_bank(**options)
     for step in range(STEPS):
-        features, labels, _ = batch_of(rank, step)
-        bank.enqueue(unit_length(features), labels)
-    return {name: value.clone() for name, value in bank.state_dict().items()}
-
-
-def uneven_batch_of(rank: int, step: int) -> tuple[Tensor, Tensor]:
-    """Features and labels, of one image only on rank 1 at step 1 and on rank 0 at step 2."""
-    images = 1 if (rank, step) in {(1, 1), (0, 2)} else 2
-    features, labels, _ = batch_of(rank, step)
-    return features[:images], labels[:images]
-
-
-def fill_unevenly(rank: int) -> dict[str, Tensor]:
-    bank = make_bank()
-    for step in range(STEPS):
-        features, labels = uneven_batch_of(rank, step)
+        features, labels, _ = draw(rank, step)
         bank.enqueue(unit_length(features), labels)
     return {name: value.clone() for name, value in bank.state_dict().items()}
 
@@ -139,7 +133,7 @@ def work(rank: int, folder: str) -> None:
     join(rank, folder)
     results = {
         "bank": fill_bank(rank),
-        "uneven": fill_unevenly(rank),
+        "uneven": fill_bank(rank, uneven_batch_of),
         "refused": refuse_unequal_memories(rank),
         "capped": fill_bank(rank, candidates_per_class=CAPPED),
         "keys": gather_keys(rank),

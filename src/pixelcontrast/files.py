@@ -68,7 +68,7 @@ def written_whole(path: Path, *, flush: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         if is_full(error):
             raise no_room(path) from error
-        if isinstance(error, OSError) and error.filename in (str(partial), partial):
+        if isinstance(error, OSError) and str(error.filename) == str(partial):
             raise RunError(f"{path} cannot be written ({error.strerror}); name another place to write to") from error
         raise
 

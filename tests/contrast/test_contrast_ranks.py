@@ -15,7 +15,7 @@ from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.ops import sample_anchors
 from pixelcontrast.ops.hashing import step_key
 from pixelcontrast.ops.regions import unit_length
-from rank_worker import CAPPED, CLASSES, STEPS, WORLD, batch_of, make_bank, uneven_batch_of
+from rank_worker import CAPPED, CLASSES, STEPS, WORLD, Draw, batch_of, make_bank, uneven_batch_of
 from reference.memory import LoopMemory
 
 Results = dict[str, Any]
@@ -32,17 +32,22 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def filled_by_one_process(draw: Draw) -> dict[str, Tensor]:
+    """The memory of one process that has the batches of both ranks."""
+    bank = make_bank()
+    for step in range(STEPS):
+        features, labels, _ = (torch.cat(parts) for parts in zip(*(draw(r, step) for r in range(WORLD)), strict=True))
+        bank.enqueue(unit_length(features), labels)
+    return bank.state_dict()
+
+
 def test_memories_are_bit_identical_on_all_ranks(ranks: list[Results]) -> None:
     assert same(ranks[0]["bank"], ranks[1]["bank"])
     assert same(ranks[0]["capped"], ranks[1]["capped"])
 
 
 def test_the_memory_equals_that_of_one_process_with_the_whole_batch(ranks: list[Results]) -> None:
-    bank = make_bank()
-    for step in range(STEPS):
-        features, labels = (torch.cat(parts) for parts in zip(*(batch_of(r, step)[:2] for r in range(2)), strict=True))
-        bank.enqueue(unit_length(features), labels)
-    state = bank.state_dict()
+    state = filled_by_one_process(batch_of)
     assert torch.equal(ranks[0]["bank"]["labels"], state["labels"])
     torch.testing.assert_close(ranks[0]["bank"]["rows"], state["rows"])
     assert all(torch.equal(ranks[0]["bank"][name], state[name]) for name in ("cursors", "fill", "clock", "stamps"))
@@ -52,12 +57,7 @@ def test_the_memory_equals_that_of_one_process_with_the_whole_batch(ranks: list[
 
 def test_a_rank_may_have_fewer_images_than_another(ranks: list[Results]) -> None:
     assert same(ranks[0]["uneven"], ranks[1]["uneven"])
-    bank = make_bank()
-    for step in range(STEPS):
-        parts = zip(*(uneven_batch_of(rank, step) for rank in range(WORLD)), strict=True)
-        features, labels = (torch.cat(part) for part in parts)
-        bank.enqueue(unit_length(features), labels)
-    state = bank.state_dict()
+    state = filled_by_one_process(uneven_batch_of)
     assert all(torch.equal(ranks[0]["uneven"][name], state[name]) for name in state if name != "rows")
     regions = torch.arange(len(state["labels"]) - 1).reshape(CLASSES, -1)[:, :5].flatten()
     torch.testing.assert_close(ranks[0]["uneven"]["rows"][regions], state["rows"][regions])

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pixelcontrast.contrast import ranks
 from pixelcontrast.contrast.averaging import agree, averaged_parameters
 from pixelcontrast.contrast.checks import check_label_range
 from pixelcontrast.contrast.criterion import PixelContrast
@@ -203,20 +202,17 @@ class AttachedContrast(nn.Module):
             for index, features in enumerate(maps):
                 criterion = self.criteria[index]
                 if isinstance(criterion, LazyContrast):
-                    self._require_nothing_lost(self.taps[index])
+                    self._require_nothing_lost(criterion.options, self.taps[index])
                     self.criteria[index] = criterion.materialize(features.shape[1], features.device)
                 elif cast(PixelContrast, criterion).step.device != features.device:
                     criterion.to(features.device)
         if not self._agreed and (self._trains() or torch.is_grad_enabled()):  # a frozen model may train contrast
-            if ranks.world_size() > 1:
-                ranks.require_equal(torch.tensor([self._calls], device=maps[0].device), "calls in training")
-            agree(self.criteria)
+            agree(self.criteria, self._calls, maps[0].device)
             self._agreed = True
 
-    def _require_nothing_lost(self, tap: Tap) -> None:
+    def _require_nothing_lost(self, options: ContrastOptions, tap: Tap) -> None:
         """Refuse to begin anew what has counted calls in training, which a state dict must have told."""
-        memory = self.options.memory if tap.memory == "same" else tap.memory
-        if self._calls and (self.options.projection != "none" or memory is not None):
+        if self._calls and (options.projection != "none" or options.memory is not None):
             raise ValueError(
                 f"{self._calls} calls in training were loaded, but not the projection or the memory of '{tap.module}':"
                 " torch.distributed.checkpoint and load_state_dict(strict=False) load only what is there already;"

@@ -24,9 +24,14 @@ def averaged_parameters(module: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def agree(module: nn.Module) -> None:
-    """Give every rank the parameters and buffers of rank 0, as DistributedDataParallel does when it is made."""
+def agree(module: nn.Module, calls: int, device: torch.device) -> None:
+    """Give every rank the parameters and buffers of rank 0, as DistributedDataParallel does when it is made.
+
+    Raises:
+        ValueError: If the ranks have counted different numbers of calls.
+    """
     if ranks.world_size() > 1:
+        ranks.require_equal(torch.tensor([calls], device=device), "calls in training")
         for tensor in [*module.parameters(), *module.buffers()]:
             dist.broadcast(tensor.data, src=0)
 

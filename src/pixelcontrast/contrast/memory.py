@@ -47,7 +47,7 @@ class MemoryBank(nn.Module):
         candidates_per_class: Most pixels of a class that one rank sends the others in one call. None: all.
         gather_ranks: Whether every rank stores every rank's candidates. None: if there is more than one. All ranks must
             then call equally often, and no rank with more images than the largest of all first batches; with more on
-            all of them, it is that batch.
+            all of them, it is that batch. Under `torch.compile` all must have equally many.
         ignore_index: Label that is not stored though it may lie in 0..num_classes-1.
         seed: Of the choice of pixels.
 
