@@ -1,5 +1,7 @@
 """What is exported computes what the network computes, and holds no trace of the contrast that trained it."""
 
+import importlib
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -92,6 +94,24 @@ def test_a_program_takes_any_batch_and_size(tmp_path: Path, head: Head) -> None:
     report = export_model(small(head), tmp_path / "model.pt2", format="torch_export")
     assert report.difference < 1e-5
     assert report.smallest_side == 33
+
+
+@pytest.mark.compiled
+def test_graphs_say_what_images_and_classes_they_are_for(tmp_path: Path) -> None:
+    segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=FCN()), 3, class_names=("road", "sky", "tree"))
+    files = dict.fromkeys(("mean", "std", "class_names"), "")
+    export_model(segmentor, tmp_path / "model.pt2", format="torch_export")
+    torch.export.load(tmp_path / "model.pt2", extra_files=files)
+    facts = [files]
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
+        report = export_model(segmentor, tmp_path / "model.onnx", format="onnx")
+        facts.append(
+            importlib.import_module("onnxruntime").InferenceSession(report.path).get_modelmeta().custom_metadata_map
+        )
+    for each in facts:
+        assert json.loads(each["class_names"]) == ["road", "sky", "tree"]
+        assert tuple(json.loads(each["mean"])) == segmentor.mean
+        assert tuple(json.loads(each["std"])) == segmentor.std
 
 
 @pytest.mark.compiled

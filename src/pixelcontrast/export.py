@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,8 @@ def export_model(
     """Write a network in `format`, run what was written, and compare it with the network itself.
 
     Programs and ONNX files take any batch of normalised images, and any size of which both sides are longer than the
-    backbone's largest stride (32 for most): padding and cropping are part of the graph.
+    backbone's largest stride (32 for most): padding and cropping are part of the graph. With them go `mean`, `std` and
+    `class_names`, each as JSON: in an ONNX file's metadata, and as extra files of a program.
 
     Args:
         segmentor: The network, on any device; it is put into eval mode, and moved to the CPU if it is not there.
@@ -87,7 +89,12 @@ def export_model(
     deployed = Deployed(segmentor.cpu(), argmax=argmax)
     program = trace(deployed)
     with written_whole(path) as partial:  # what computes something else is not left behind
-        run = _write_onnx(program, partial, argmax=argmax) if format == "onnx" else _write_program(program, partial)
+        facts = _facts(segmentor)
+        run: nn.Module
+        if format == "onnx":
+            run = _write_onnx(program, partial, facts, argmax=argmax)
+        else:
+            run = _write_program(program, partial, facts)
         difference = _difference(deployed, run)
     return ExportReport(path, path.stat().st_size, difference, _smallest_side(segmentor))
 
@@ -157,16 +164,24 @@ def _export_folder(segmentor: Segmentor, folder: Path, *, argmax: bool) -> Expor
     return ExportReport(folder, num_bytes, _difference(Deployed(segmentor), loaded), smallest_side=1)
 
 
-def _write_program(program: torch.export.ExportedProgram, path: Path) -> nn.Module:
+def _facts(segmentor: Segmentor) -> dict[str, str]:
+    """What a program that runs the graph must know, as JSON."""
+    known = {"mean": segmentor.mean, "std": segmentor.std, "class_names": segmentor.class_names}
+    return {name: json.dumps(list(values)) for name, values in known.items()}
+
+
+def _write_program(program: torch.export.ExportedProgram, path: Path, facts: Mapping[str, str]) -> nn.Module:
     with path.open("wb") as file:  # a path that does not end in .pt2 makes torch warn
-        torch.export.save(program, file)
+        torch.export.save(program, file, extra_files=dict(facts))
     with warnings.catch_warnings():  # torch 2.11 says so of the bytes that it has just read itself
         warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
         with path.open("rb") as file:
             return torch.export.load(file).module()
 
 
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, *, argmax: bool) -> OnnxModule:
+def _write_onnx(
+    program: torch.export.ExportedProgram, path: Path, facts: Mapping[str, str], *, argmax: bool
+) -> OnnxModule:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  # torch's exporter asks for it late, and less clearly
@@ -176,17 +191,18 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, *, argmax: bo
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations, which a user cannot act on
-        torch.onnx.export(
+        graph = torch.onnx.export(
             program,
             (),
-            path,
             dynamo=True,
             input_names=["image"],
             dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),  # their names in the file
             output_names=["classes" if argmax else "logits"],
-            external_data=False,
             verbose=False,
         )
+    assert graph is not None
+    graph.model.metadata_props.update(facts)
+    graph.save(path, external_data=False)
     return OnnxModule(onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]))
 
 

@@ -1,6 +1,7 @@
 """Wrong use of `attach` is caught at once, and the message says what to do."""
 
 import inspect
+import warnings
 from typing import Any
 
 import pytest
@@ -237,6 +238,16 @@ def test_logits_in_the_place_of_labels() -> None:
     criterion = inspect.unwrap(PixelContrast.forward)  # run-time type checks would be first
     with pytest.raises(ValueError, match="labels come before logits"):
         criterion(PixelContrast(12, CLASSES), torch.zeros(2, 12, 4, 6), model(images), labels)
+
+
+def test_a_class_that_has_the_ignored_id() -> None:
+    with pytest.warns(UserWarning, match="class 255 is never used, for ignore_index is 255"):
+        PixelContrast(4, 256)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PixelContrast(4, 255)
+        PixelContrast(4, 256, ignore_index=-1)
+        PixelContrast(4, 256, ignore_index=0)
 
 
 def test_masks_whose_foreground_would_be_ignored() -> None:

@@ -203,7 +203,9 @@ def test_label_space_refuses_what_cannot_be() -> None:
 
 def test_labels_may_be_drawn_in_colours(options: Folder) -> None:
     before = labels_of(options)
-    write_classes(options, "soil: {id: 0, color: [120, 90, 60]}\ncrop: {id: 1, color: [0, 200, 0]}\nweed: {id: 2}\n")
+    write_classes(
+        options, "soil: {id: 0, color: [120, 90, 60]}\ncrop: {id: 1, color: [0, 200, 0]}\nweed: {color: [7, 7, 7]}\n"
+    )
     drawn = np.array([[120, 90, 60], [0, 200, 0], [7, 7, 7], *[[0, 0, 0]] * 253], np.uint8)
     path = options.folder() / "labels" / "train" / "train-0.png"
     save(drawn[before.numpy()], path)
@@ -214,6 +216,46 @@ def test_labels_may_be_drawn_in_colours(options: Folder) -> None:
         DataError, match=r"train-0.png: colour \(9, 9, 9\) at row 0, column 0 .*the colours in .*classes"
     ):
         labels_of(colored)
+
+
+def test_drawings_need_a_colour_for_each_class_and_no_ids(options: Folder) -> None:
+    colored = replace(options, label_colors=True)
+    write_classes(options, "crop: {color: [0, 200, 0]}\nsoil: {color: [120, 90, 60]}\n")
+    assert colored.label_space == LabelSpace(("crop", "soil"), ((0, 200, 0), (120, 90, 60)))
+    write_classes(options, "crop: {color: [0, 200, 0]}\nsoil: 1\n")
+    with pytest.raises(DataError, match=r"with data.label_colors, a mapping .*; 'soil' has no color"):
+        colored.open("train")
+    write_classes(options, "[crop, soil]")
+    with pytest.raises(DataError, match="'crop' has no color"):
+        _ = colored.label_space
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("crop: {id: 0, colour: [0, 200, 0]}", "'crop' has 'colour', which is none of id, color. Did you mean 'color'"),
+        ("crop: {color: [0, 200, 0]}", "'crop' has no id"),
+    ],
+)
+def test_what_a_class_is_not_told_by_is_refused(options: Folder, text: str, message: str) -> None:
+    write_classes(options, text)
+    with pytest.raises(DataError, match=message):
+        options.open("train")
+
+
+def test_ids_one_too_high_are_told_both_readings(options: Folder) -> None:
+    write_classes(options, "[soil]")
+    with pytest.raises(DataError, match=r"data.ignore_ids=.*; or if 0 is no class and 1 the last one, set data.reduce"):
+        labels_of(options)
+    write_classes(options, "{soil: 0, weed: 7}")
+    with pytest.raises(DataError, match=r"data.ignore_ids=\[255,...\] if it is at most 255$"):
+        labels_of(options)
+
+
+def test_a_drawing_taken_for_ids_is_told_how_to_be_read(options: Folder) -> None:
+    save(np.zeros((24, 32, 3), np.uint8), options.folder() / "labels" / "train" / "train-0.png")
+    with pytest.raises(DataError, match="3 channels of colour; .* data.label_colors=true"):
+        labels_of(options)
 
 
 def test_a_colour_is_of_one_class_and_has_no_id(options: Folder) -> None:

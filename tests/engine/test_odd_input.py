@@ -1,6 +1,7 @@
 """Training goes on where data is odd but right, and stops with one clear message where it is wrong."""
 
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelcontrast.data import Folder
 from pixelcontrast.errors import DataError
 from pixelcontrast.nn.segmentor import Segmentor
 from pixelcontrast.recipe.root import Recipe
@@ -67,3 +69,23 @@ def test_a_missing_validation_split_shows_before_training(own: Recipe, tmp_path:
     with pytest.raises(DataError, match="val"):
         run(own, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_masks_of_0_and_255_are_told_before_the_training_and_after(own: Recipe, tmp_path: Path) -> None:
+    mask = np.zeros((64, 96), dtype=np.uint8)
+    mask[:, ::2] = 255
+    for split in ("train", "val"):
+        for i in range(2):
+            for kind, array in (("images", np.zeros((64, 96, 3), dtype=np.uint8)), ("labels", mask)):
+                file = tmp_path / "masks" / kind / split / f"{i}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(file)
+    (tmp_path / "masks" / "classes.yaml").write_text("[background, crack]")
+    data = Folder(root=str(tmp_path / "masks"), batch_size=2, crop_size=(64, 64), workers=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # of the criterion, which knows no classes.yaml
+        scores, printed = run(replace(own, data=data), tmp_path / "run")
+    said = " ".join(printed.split())
+    assert "in the first batch every pixel is 'background' or ignored, never 'crack'" in said
+    assert "name it as a class in classes.yaml, {background: 0, crack: 255}" in said
+    assert "every labelled pixel is 'background'" in str(scores.table("val").caption)

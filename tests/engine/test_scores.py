@@ -66,6 +66,13 @@ def test_only_a_class_that_does_not_occur_is_called_absent() -> None:
     assert cells["z"][:3] == ["absent", "absent", "absent"]
 
 
+@pytest.mark.parametrize(("labels", "told"), [([[0, 0]], True), ([[0, 255]], True), ([[0, 1]], False)])
+def test_a_mean_over_one_class_is_told(labels: list[list[int]], told: bool) -> None:
+    tally = Tally.zeros(1, 3, CPU)
+    tally.add(0, torch.tensor(labels), Prediction(torch.zeros(1, 2, dtype=torch.int64), torch.rand(1, 2)))
+    assert ("every labelled pixel is 'x'" in str(scores_of(tally).table("toy").caption)) == told
+
+
 @pytest.mark.parametrize("text", ["{}", "no json", '{"mIoU": "high"}'])
 def test_other_files_are_refused_with_their_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "scores.json").write_text(text)

@@ -7,9 +7,15 @@ import sys
 from math import exp, log1p
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from pixelcontrast import MemoryOptions
+from pixelcontrast import MemoryOptions, Segmentor
+from pixelcontrast.export import export_model
+from pixelcontrast.nn.heads import FCN
+from pixelcontrast.nn.options import ModelOptions
 
 ROOT = Path(__file__).parents[2]
 ATTACH = (ROOT / "docs" / "attach.md").read_text()
@@ -83,3 +89,23 @@ def test_the_pages_of_the_data_sets_are_those_of_their_classes(tmp_path: Path) -
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, env=environment)
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert written == {path.name: path.read_text() for path in pages.iterdir()}, "run `python docs/make_data_pages.py`"
+
+
+@pytest.mark.compiled
+def test_an_exported_graph_runs_as_the_guide_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    segmentor = Segmentor(ModelOptions(backbone="test_resnet", head=FCN()), 2, class_names=("road", "sky"))
+    export_model(segmentor, tmp_path / "network.onnx", format="onnx")
+    picture = np.random.default_rng(0).integers(0, 256, (48, 72, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    guide = (ROOT / "docs" / "evaluation.md").read_text().partition("## Export")[2]
+    found: dict[str, np.ndarray] = {}
+    exec(guide.partition("```python\n")[2].partition("```")[0], found)  # noqa: S102 - it is our own
+    pixels = torch.from_numpy(np.array(Image.open("photo.jpg"))).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (segmentor.mean, segmentor.std))
+    with torch.no_grad():
+        logits = segmentor.eval()(((pixels - mean) / std)[None]).logits
+    expected = torch.nn.functional.interpolate(logits, size=(48, 72), mode="bilinear", align_corners=False)
+    assert np.abs(found["logits"] - expected.numpy()).max() < 1e-4

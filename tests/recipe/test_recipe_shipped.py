@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelcontrast.contrast import preset
-from pixelcontrast.engine.training import without_contrast
+from pixelcontrast.engine.training import never_reached
 from pixelcontrast.errors import DataError, RecipeError
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.kinds import hints, item, names, option_classes
@@ -153,6 +153,12 @@ class TestDifferences:
         assert "contrast.memory.pixels_per_class: 7, now 8" in told
         assert "optimizer.name: adamw, now sgd" in told
 
+    def test_a_section_that_went_or_came_is_one_line(self) -> None:
+        one = load("synthetic/hrnet_w18_small")
+        two = load("synthetic/hrnet_w18_small", ["contrast=null"])
+        assert differences(one, two) == ("contrast: a section, now None",)
+        assert differences(two, one) == ("contrast: None, now a section",)
+
     def test_where_it_runs_does_not_count(self, tmp_path: Path) -> None:
         one = load("synthetic/hrnet_w18_small")
         two = load("synthetic/hrnet_w18_small", [f"data.root={tmp_path}", "data.workers=5", "trainer.accelerator=cpu"])
@@ -164,10 +170,12 @@ class TestDifferences:
     [
         ("contrast.start_step=360", "start_step is 360, of trainer.max_steps 360"),
         ("contrast.weight=0", "contrast.weight is 0"),
+        ("schedule.warmup_steps=360", "warmup_steps is 360, of trainer.max_steps 360"),
         ("contrast.start_step=359", None),
+        ("schedule.warmup_steps=359", None),
         ("contrast=null", None),
     ],
 )
-def test_contrast_that_is_never_computed_is_told(change: str, reason: str | None) -> None:
-    told = without_contrast(load("synthetic/hrnet_w18_small", [change]))
-    assert told is None if reason is None else reason in str(told)
+def test_what_is_never_reached_is_told(change: str, reason: str | None) -> None:
+    told = [*never_reached(load("synthetic/hrnet_w18_small", [change]))]
+    assert told == [] if reason is None else reason in told[0]

@@ -53,4 +53,9 @@ def export(
     what = "share of pixels of another class" if argmax else "largest difference of a logit"
     typer.echo(f"run and compared with the network in PyTorch: {what} {report.difference:.2g}")
     if report.smallest_side > 1:
-        typer.echo(f"input: normalised images of any batch, height and width of at least {report.smallest_side}")
+        mean, std = ([round(value, 4) for value in values] for values in (segmentor.mean, segmentor.std))
+        scale = "RGB divided by 255" if segmentor.bands is None else "bands in the units of the files"
+        typer.echo(
+            f"input: images of any batch, height and width of at least {report.smallest_side}, normalised: {scale}"
+        )
+        typer.echo(f"  minus {mean}, divided by {std}; these and the names of the classes are in the file, too")

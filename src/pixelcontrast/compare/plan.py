@@ -11,7 +11,7 @@ from pathlib import Path
 from pixelcontrast.compare.arms import Arm, recipe_of
 from pixelcontrast.compare.equality import require_declared, require_equal_starts
 from pixelcontrast.compare.jobs import Job
-from pixelcontrast.engine.training import without_contrast
+from pixelcontrast.engine.training import never_reached
 from pixelcontrast.errors import RunError
 from pixelcontrast.files import alone_with, make_folder, write_text
 from pixelcontrast.recipe.difference import changed_since
@@ -47,8 +47,7 @@ class Plan:
     def warnings(self) -> Iterator[str]:
         """Yield what is lawful in an arm and probably not meant."""
         for arm, recipe in {arm: recipe for (arm, _), recipe in self.recipes.items()}.items():
-            if (reason := without_contrast(recipe)) is not None:
-                yield f"{arm}: {reason}"
+            yield from (f"{arm}: {reason}" for reason in never_reached(recipe))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from jaxtyping import Integer
 from torch import Tensor
@@ -50,6 +52,16 @@ def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, 
         )
     if num_classes == 2:
         warn_of_lost_foreground(torch.unique(labels).tolist(), ignore_index=ignore_index, stacklevel=4)
+
+
+def warn_of_ignored_class(num_classes: int, *, ignore_index: int, stacklevel: int) -> None:
+    """Warn where 255, the default for ignored pixels, is the id of a class."""
+    if ignore_index == 255 < num_classes:
+        warnings.warn(
+            f"of {num_classes} classes, class 255 is never used, for ignore_index is 255; if 255 is a class's id, pass"
+            " another ignore_index, such as -1",
+            stacklevel=stacklevel,
+        )
 
 
 def check_sizes(in_channels: int, num_classes: int) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from pixelcontrast.contrast import ranks
-from pixelcontrast.contrast.checks import check_label_range, check_shapes, check_sizes
+from pixelcontrast.contrast.checks import check_label_range, check_shapes, check_sizes, warn_of_ignored_class
 from pixelcontrast.contrast.memory import MemoryBank, pixel_rows
 from pixelcontrast.contrast.options import CRITERION_OPTIONS, ContrastOptions, MemoryOptions, Projection
 from pixelcontrast.contrast.statistics import StepRecord, effective_rank, is_collapsed, step_statistics
@@ -97,6 +97,7 @@ class PixelContrast(nn.Module):
 
     def _setup(self, in_channels: int, num_classes: int, options: ContrastOptions, seed: int) -> None:
         check_sizes(in_channels, num_classes)
+        warn_of_ignored_class(num_classes, ignore_index=options.ignore_index, stacklevel=4)
         if options.triton and torch.cuda.is_available() and importlib.util.find_spec("triton") is None:
             raise ValueError("triton=True needs the package triton, which is not installed; use triton=False")
         self.options = options

@@ -11,30 +11,35 @@ from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
 from pixelcontrast.data.text_files import read_text, read_yaml
-from pixelcontrast.errors import DataError
+from pixelcontrast.errors import DataError, did_you_mean
 
 _HOW = (
     "expected a list of names (ids 0, 1, ...), or a mapping from name to id, "
     "or from name to {id: 3, color: [255, 0, 0]}"
 )
 
+_HOW_DRAWN = "expected, with data.label_colors, a mapping from name to {color: [255, 0, 0]}"
+_FIELDS = ("id", "color")
 
-def read_classes(path: Path) -> tuple[LabelSpace, list[int]]:
+
+def read_classes(path: Path, *, drawn: bool = False) -> tuple[LabelSpace, list[int]]:
     """Read the classes in the order of the file, and the id that each has in files of labels.
 
     Args:
         path: YAML, a list of names or a mapping from names; or JSON, a mapping from ids to names.
+        drawn: Whether labels are drawings: then each class needs a colour and none an id; its place in the file counts.
 
     Raises:
         DataError: If there is no such file, or it holds something else.
     """
+    how = _HOW_DRAWN if drawn else _HOW
     if not path.is_file():
-        raise DataError(f"{path}: no such file; {_HOW}. Write one, or set data.classes=PATH")
+        raise DataError(f"{path}: no such file; {how}. Write one, or set data.classes=PATH")
     try:
         content = _names_by_id(path) if path.suffix == ".json" else read_yaml(path)
-        return _classes_of(content)
+        return _classes_of(content, drawn=drawn)
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        raise DataError(f"{path}: {_HOW}; {str(error) or type(error).__name__}") from error
+        raise DataError(f"{path}: {how}; {str(error) or type(error).__name__}") from error
 
 
 def id_files(ids: Sequence[int], *, ignore_ids: Sequence[int], reduce_zero_label: bool, classes: Path) -> IdFiles:
@@ -64,6 +69,8 @@ def id_files(ids: Sequence[int], *, ignore_ids: Sequence[int], reduce_zero_label
     advice = (
         f"Give it a class in {classes}, or ignore it with data.ignore_ids=[{IGNORE_INDEX},...] if it is at most 255"
     )
+    if not shift and [*ids] == [*range(len(ids))]:
+        advice += f"; or if 0 is no class and {len(ids)} the last one, set data.reduce_zero_label=true"
     return IdFiles(raw_id_table(raw | named), advice)
 
 
@@ -78,21 +85,34 @@ def _names_by_id(path: Path) -> dict[str, int]:
     return dict(sorted(named.items(), key=lambda entry: entry[1]))
 
 
-def _classes_of(content: Any) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 - it is whatever the file holds
+def _classes_of(content: Any, *, drawn: bool) -> tuple[LabelSpace, list[int]]:  # noqa: ANN401 - whatever a file holds
     if isinstance(content, list):
         content = _each_once(content)
     if not isinstance(content, Mapping):
         raise ValueError(f"got {type(content).__name__}")
     if odd := [name for name in content if isinstance(name, bool) or not isinstance(name, str | int)]:
         raise ValueError(f"got {odd[0]!r} for a name; put names such as yes, no, null in quotes")
-    entries = {str(name): dict(e) if isinstance(e, Mapping) else {"id": e} for name, e in content.items()}
-    ids = [entry["id"] for entry in entries.values()]
+    entries = {
+        str(name): _fields(str(name), entry, needed="color" if drawn else "id") for name, entry in content.items()
+    }
+    ids = [*range(len(entries))] if drawn else [entry["id"] for entry in entries.values()]
     wrong = [number for number in ids if type(number) is not int or not 0 <= number <= IGNORE_INDEX]
     if wrong or len(set(ids)) != len(ids):
         raise ValueError(f"ids must differ and lie in 0 to {IGNORE_INDEX}, got {ids}")
     colors = zip(entries.values(), spread_colors(len(entries)), strict=True)
     palette = tuple((int(c[0]), int(c[1]), int(c[2])) for c in (entry.get("color", color) for entry, color in colors))
     return LabelSpace(tuple(entries), palette), ids
+
+
+def _fields(name: str, entry: object, *, needed: str) -> dict[str, Any]:
+    fields = {str(key): value for key, value in entry.items()} if isinstance(entry, Mapping) else {"id": entry}
+    if odd := [key for key in fields if key not in _FIELDS]:
+        raise ValueError(
+            f"'{name}' has {odd[0]!r}, which is none of {', '.join(_FIELDS)}.{did_you_mean(odd[0], _FIELDS)}"
+        )
+    if needed not in fields:
+        raise ValueError(f"'{name}' has no {needed}")
+    return fields
 
 
 def _each_once(names: list[Any]) -> dict[Any, int]:

@@ -74,7 +74,7 @@ def read_labels(file: File) -> Integer[Tensor, "H W"]:
         got = "floating point" if image.mode == "F" else f"{len(image.getbands())} channels of colour"
         raise LabelFormError(
             f"{path}: expected one label id a pixel (a grey or palette PNG), got {got}; save the class ids themselves, "
-            "not a drawing of them",
+            "or, if it is a drawing of them, read it by data.name=folder with data.label_colors=true",
             str(path),
         )
     if image.mode == "LA":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +48,15 @@ class LabelSpace:
         table = torch.zeros(256, 3, dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.palette, dtype=torch.uint8)
         return table[labels.long()].permute(2, 0, 1).contiguous()
+
+
+def lost_foreground(names: Sequence[str]) -> str:
+    """What is said of masks that hold nothing but 0 and 255, which is ignored, though there are two classes or more."""
+    first, second = names[:2]
+    return (
+        f"every pixel is '{first}' or ignored, never '{second}'. If these are masks of 0 and 255, 255 is read as "
+        f"ignored: name it as a class in classes.yaml, {{{first}: 0, {second}: {IGNORE_INDEX}}}"
+    )
 
 
 def raw_id_table(mapping: Mapping[int, int]) -> UInt8[Tensor, " 256"]:

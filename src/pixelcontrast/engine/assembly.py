@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pixelcontrast.contrast import ContrastOptions
 from pixelcontrast.data.loader import require_shares
-from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse
+from pixelcontrast.engine.callbacks import EvaluateEvery, ShowProgress, WarnOfCollapse, WarnOfMasks
 from pixelcontrast.engine.checkpoints import KeepCheckpoints, WholeCheckpointIO
 from pixelcontrast.engine.continuity import KeepProvenance
 from pixelcontrast.engine.live import LiveView
@@ -51,6 +51,7 @@ def callbacks_of(
     callbacks: list[Callback] = [
         KeepProvenance(folder.provenance, console, recipe.data),
         KeepMetrics(folder.metrics, every=options.log_every),
+        WarnOfMasks(recipe.data.label_space.names, console),
         *_watchers(recipe, folder, console),
     ]
     keep = KeepCheckpoints(folder.checkpoints, every=options.checkpoint_every, keep=options.keep_checkpoints)
@@ -184,6 +185,8 @@ def quiet_third_parties() -> None:
         ".*ended before the epoch ended.*",
         ".*across ranks is zero.*",  # a run that was killed after its last step
         ".*no `val_dataloader`.*",
+        "the labels of this batch hold 0 and ignore_index",  # WarnOfMasks says what to do in a data set
+        ".*smaller than the logging interval.*",  # a run of few steps, or what is left of one
         ".*isinstance.*treespec.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pixelcontrast.contrast import PixelContrast
+from pixelcontrast.data.labels import IGNORE_INDEX, lost_foreground
 from pixelcontrast.engine.logging import append_metrics, validations
 from pixelcontrast.engine.scores import Scores
 from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.errors import Stopped
+from pixelcontrast.types import Batch
 
 
 class EvaluateEvery(Callback):
@@ -83,6 +86,19 @@ class WarnOfCollapse(AfterStep):
                 "lower contrast.weight or optimizer.lr, or raise contrast.temperature",
                 style="yellow",
             )
+
+
+class WarnOfMasks(Callback):
+    """Says so if the first batch looks as if its masks were of 0 and 255, whose 255 is ignored."""
+
+    def __init__(self, names: Sequence[str], console: Console) -> None:
+        self.names, self.console = names, console
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: object, batch: Batch, batch_idx: int) -> None:
+        """Look at the first batch of this session, if there are two classes."""
+        if batch_idx == 0 and len(self.names) == 2 and torch.unique(batch.labels).tolist() == [0, IGNORE_INDEX]:
+            message = f"warning: in the first batch {lost_foreground(self.names)}"
+            self.console.print(message, style="yellow", markup=False)
 
 
 class ShowProgress(Callback):

@@ -145,7 +145,7 @@ class Scores:
 
     def table(self, title: str) -> Table:
         """Per-class table for the terminal."""
-        caption = escape(f"{self._summary()}\n{self.protocol}; {self.images} images")
+        caption = escape(f"{self._summary()}\n{self.protocol}; {self.images} images{self._of_one_class()}")
         table = Table(title=escape(title), caption=caption, title_justify="left", caption_justify="left")
         table.add_column("class")
         columns: dict[str, Mapping[str, float | None]] = {"IoU %": self.IoU, "accuracy %": self.accuracy}
@@ -174,6 +174,15 @@ class Scores:
         parts += [f"calibration error {self.ECE:.2f} %"] if self.ECE is not None else []
         parts += [f"worst image {self.worst[0][0]} ({self.worst[0][1]:.1f} %)"] if self.worst else []
         return ", ".join(parts)
+
+    def _of_one_class(self) -> str:
+        """Because a mean over one class looks like a good score."""
+        labelled = [name for name, pixels in zip(self.IoU, self.counts, strict=True) if any(pixels)]
+        if len(self.IoU) == 1 or len(labelled) != 1:
+            return ""
+        return (
+            f"\nevery labelled pixel is '{labelled[0]}': of other classes this tells nothing; see `pixelcontrast check`"
+        )
 
 
 def left_out(scores: Mapping[str, Sequence[Scores]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +128,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
         checkpoint = folder.resume_point(say) if resume else None
         if first:
             describe(task, console)
-            if (reason := without_contrast(recipe)) is not None:
+            for reason in never_reached(recipe):
                 console.print(f"warning: {reason}")
         seed_all(mix(recipe.seed, _DROPOUT))
         with StopSignals() as signals, told_plainly(folder):
@@ -202,14 +202,15 @@ def _deploy(
     return scores
 
 
-def without_contrast(recipe: RunOptions) -> str | None:
-    """Why a run that has contrast in its recipe never computes it; None if it does, or has none."""
-    contrast, steps = recipe.contrast, recipe.trainer.max_steps
+def never_reached(recipe: RunOptions) -> Iterator[str]:
+    """Yield what a recipe asks for that its run does not come to: lawful, and probably not meant."""
+    contrast, warmup, steps = recipe.contrast, recipe.schedule.warmup_steps, recipe.trainer.max_steps
     if contrast is not None and contrast.weight == 0:
-        return "contrast.weight is 0, so contrast is never computed"
-    if contrast is not None and contrast.start_step >= steps:
-        return f"contrast never begins: contrast.start_step is {contrast.start_step}, of trainer.max_steps {steps}"
-    return None
+        yield "contrast.weight is 0, so contrast is never computed"
+    elif contrast is not None and contrast.start_step >= steps:
+        yield f"contrast never begins: contrast.start_step is {contrast.start_step}, of trainer.max_steps {steps}"
+    if warmup >= steps:
+        yield f"optimizer.lr is never reached: schedule.warmup_steps is {warmup}, of trainer.max_steps {steps}"
 
 
 def describe(task: SegmentationTask, console: Console) -> None:

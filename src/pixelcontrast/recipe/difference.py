@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pixelcontrast.errors import RecipeError, RunError
@@ -28,7 +29,9 @@ def differences(old: object, new: object, *, environment: bool = False) -> tuple
     before, after = dict(_leaves(plain(old), ())), dict(_leaves(plain(new), ()))
     found = []
     for path in dict.fromkeys((*before, *after)):
-        was, now = before.get(path, "not there"), after.get(path, "not there")
+        if any(path[:end] in before or path[:end] in after for end in range(1, len(path))):
+            continue  # below a section that one of the two has not, which a line of its own tells
+        was, now = _shown(path, before), _shown(path, after)
         if was != now and (environment or not _is_environment(path)):
             found.append(f"{dotted(path)}: {was}, now {now}")
     return tuple(found)
@@ -54,6 +57,11 @@ def changed_since(begun: Path, recipe: Recipe) -> tuple[str, ...]:
             "`pixelcontrast train RECIPE --print-recipe` shows, or begin a new run in another folder."
         ) from error
     return differences(before, recipe)
+
+
+def _shown(path: KeyPath, leaves: Mapping[KeyPath, object]) -> object:
+    below = any(other[: len(path)] == path for other in leaves)
+    return leaves.get(path, "a section" if below else "not there")
 
 
 def _is_environment(path: KeyPath) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pixelcontrast.data.check.facts import SplitFacts
-from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace
+from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, lost_foreground
 from pixelcontrast.errors import DataError, LabelFormError, LabelIdError, UnreadableFileError
 
 Severity = Literal["error", "warning", "note"]
@@ -160,12 +160,7 @@ def _of_masks(splits: Sequence[SplitFacts]) -> Iterator[Finding]:
     seen = {label for facts in splits for image in facts.images for label in image.pixels or {}}
     space = splits[0].label_space if splits else LabelSpace(("",), ((0, 0, 0),))
     if seen == {0, IGNORE_INDEX} and space.num_classes > 1:
-        first, second = space.names[:2]
-        message = (
-            f"every pixel of every image is '{first}' or ignored, never '{second}'. If these are masks of 0 and 255, "
-            f"255 is read as ignored: name it as a class, {{{first}: 0, {second}: 255}}"
-        )
-        yield Finding("mask of 0 and 255", "", message)
+        yield Finding("mask of 0 and 255", "", f"in every image {lost_foreground(space.names)}")
 
 
 def _names_by_pixels(splits: Sequence[SplitFacts]) -> Mapping[bytes, list[str]]:

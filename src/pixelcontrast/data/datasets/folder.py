@@ -28,8 +28,10 @@ class Folder(DataOptions):
 
     Labels are PNGs (or TIFFs) of ids, grey or with a palette. classes.yaml is a list of names (ids 0, 1, ...), or maps
     names to ids: masks of 0 and 255 are `{background: 0, thing: 255}`. An id without a name is an error, unless it is
-    ignored. A test split may go without labels. Pixels are taken as they lie: orientation by EXIF is not followed
-    (`pixelcontrast check` tells of it), that of an RGB TIFF is.
+    ignored. Or, with `label_colors`, they are drawings, and classes.yaml maps each name to its colour, in the order
+    that the network is to have: `{road: {color: [128, 64, 128]}, car: {color: [0, 0, 142]}}`. A test split may go
+    without labels. Pixels are taken as they lie: orientation by EXIF is not followed (`pixelcontrast check` tells of
+    it), that of an RGB TIFF is.
 
     Images are RGB of 8 bits, unless `mean` and `std` are stated: then all bands of a file are used, as many as there
     are numbers, and the network takes as many. TIFFs of bands need the extra `tif`.
@@ -80,12 +82,12 @@ class Folder(DataOptions):
         Raises:
             DataError: If there is no such file, or it holds something else.
         """
-        return read_classes(self._classes_path())[0]
+        return read_classes(self._classes_path(), drawn=self.label_colors)[0]
 
     def find(self, split: str) -> Found:
         """Pair the files of a split."""
         path = self._classes_path()
-        space, ids = read_classes(path)
+        space, ids = read_classes(path, drawn=self.label_colors)
         labels: LabelFiles
         if self.label_colors:
             known: dict[Color, str] = {}
