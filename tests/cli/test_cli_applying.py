@@ -111,6 +111,12 @@ def test_another_data_set_must_have_the_same_classes(run_dir: Path, tmp_path: Pa
         assert expected in result.stderr
 
 
+def test_another_data_set_is_not_looked_for_where_the_runs_own_lies(run_dir: Path) -> None:
+    result = command("evaluate", run_dir, "--data", "folder")
+    assert result.exit_code == 2
+    assert "data.root=PATH" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -383,6 +383,13 @@ class TestStudies:
         for arm, recipe in zip(arms[1:], recipes[1:], strict=True):
             require_declared(recipes[0], arm, recipe, baseline_arm=arms[0])
 
+    def test_arms_that_are_one_recipe_are_refused_before_anything_is_trained(self, tmp_path: Path) -> None:
+        source = "camvid/hrnet_w18_small_in_batch"
+        arms = choose_arms([], [], load(source), study=load_study("memory"))
+        with pytest.raises(RecipeError, match="arms 'in_batch' and 'both' are one recipe"):
+            prepare(source, (), arms=arms, num_seeds=1, first_seed=0, output=tmp_path)
+        assert not [*tmp_path.iterdir()]
+
     def test_an_arm_of_a_study_names_no_seed_either(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.yaml"
         path.write_text("arms: {a: [contrast=null], b: [seed=2]}")

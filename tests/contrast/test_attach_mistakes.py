@@ -240,6 +240,11 @@ def test_logits_in_the_place_of_labels() -> None:
         criterion(PixelContrast(12, CLASSES), torch.zeros(2, 12, 4, 6), model(images), labels)
 
 
+def test_binary_labels_given_to_a_criterion_of_one_class() -> None:
+    with pytest.raises(ValueError, match="or num_classes=2 and logits of two channels"):
+        PixelContrast(12, 1)(torch.randn(2, 12, 4, 6), torch.ones(2, 4, 6, dtype=torch.int64), torch.randn(2, 1, 4, 6))
+
+
 def test_a_class_that_has_the_ignored_id() -> None:
     with pytest.warns(UserWarning, match="class 255 is never used, for ignore_index is 255"):
         PixelContrast(4, 256)

@@ -214,7 +214,10 @@ def _recipe_of(source: Path, recipe: str | None, data: str | None, overrides: Se
     name = recipe or recipe_beside(source)
     if name is None:
         return None
-    return load(str(name), [*([f"data={data}"] if data is not None else []), *overrides])
+    changes = [f"data={data}"] if data is not None else []
+    if data is not None and data != load(str(name)).data.name:
+        changes.append("data.root=null")  # another data set lies elsewhere
+    return load(str(name), [*changes, *overrides])
 
 
 def _data_alone(source: Path, data: str | None, overrides: Sequence[str]) -> Recipe:

@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from pixelcontrast.compare.arms import Arm, recipe_of
 from pixelcontrast.compare.equality import require_declared, require_equal_starts
 from pixelcontrast.compare.jobs import Job
 from pixelcontrast.engine.training import never_reached
-from pixelcontrast.errors import RunError
+from pixelcontrast.errors import RecipeError, RunError
 from pixelcontrast.files import alone_with, make_folder, write_text
 from pixelcontrast.recipe.difference import changed_since
 from pixelcontrast.recipe.root import Recipe, dump
@@ -78,11 +79,17 @@ def prepare(
         output: Folder of the comparison.
 
     Raises:
-        UserError: If a recipe cannot be used, an arm differs in more than it declares, or the folder holds runs of
-            other recipes.
+        UserError: If a recipe cannot be used, two arms have the same, an arm differs in more than it declares, or the
+            folder holds runs of other recipes.
     """
     seeds = range(first_seed, first_seed + num_seeds)
     recipes = {(arm.name, seed): recipe_of(arm, source, overrides, seed=seed) for seed in seeds for arm in arms}
+    for one, other in combinations(arms, 2):
+        if recipes[one.name, first_seed] == recipes[other.name, first_seed]:
+            raise RecipeError(
+                f"arms '{one.name}' and '{other.name}' are one recipe, and would be trained alike; leave one out with "
+                "--arms, or compare a recipe in which they differ"
+            )
     for arm in arms[1:]:
         first = recipes[arms[0].name, first_seed]
         require_declared(first, arm, recipes[arm.name, first_seed], baseline_arm=arms[0])

@@ -45,10 +45,12 @@ def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, 
     stray = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
     ids = sorted(set(stray.tolist()))
     if ids:
+        binary = ", or num_classes=2 and logits of two channels, torch.cat([torch.zeros_like(z), z], 1)"
         found = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
         raise ValueError(
             f"labels must be 0..{num_classes - 1} or ignore_index={ignore_index}, got the ids {found};"
             " map them to classes or to ignore_index, or pass the right num_classes or ignore_index"
+            f"{binary if num_classes == 1 else ''}"
         )
     if num_classes == 2:
         warn_of_lost_foreground(torch.unique(labels).tolist(), ignore_index=ignore_index, stacklevel=4)

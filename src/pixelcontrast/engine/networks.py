@@ -39,8 +39,8 @@ def load_network(source: Path, *, untrained: Callable[[], Segmentor] | None = No
         raise RunError(f"expected a folder or a file of weights (.safetensors, .pth, .pt, .ckpt), got {source}")
     if untrained is None:
         raise RunError(
-            f"{source} holds weights alone, and there is no {CONFIG_FILE} or recipe.yaml beside it that says of what "
-            "network; name the recipe they were trained by: --recipe NAME"
+            f"{source} holds weights alone, and there is no recipe.yaml beside it that says of what network; name the "
+            f"recipe they were trained by, --recipe NAME, or call it {WEIGHTS_FILE} if its {CONFIG_FILE} is beside it"
         )
     segmentor = untrained()
     state = read_checkpoint(source)

@@ -151,8 +151,8 @@ class WatchNumbers(Callback):
 
 
 _ADVICE = (
-    "If it is the learning rate, lower optimizer.lr, lengthen schedule.warmup_steps or set trainer.gradient_clip; if it"
-    " is float16, try trainer.precision=bf16. --set trainer.non_finite=skip leaves such steps out."
+    "--resume --set trainer.non_finite=skip goes on and leaves such steps out. What changes training needs a new run:"
+    " a lower optimizer.lr, a longer schedule.warmup_steps, trainer.gradient_clip, for float16 trainer.precision=bf16."
 )
 
 
