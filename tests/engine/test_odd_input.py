@@ -86,6 +86,6 @@ def test_masks_of_0_and_255_are_told_before_the_training_and_after(own: Recipe, 
         warnings.simplefilter("error", UserWarning)  # of the criterion, which knows no classes.yaml
         scores, printed = run(replace(own, data=data), tmp_path / "run")
     said = " ".join(printed.split())
-    assert "in the first batch every pixel is 'background' or ignored, never 'crack'" in said
+    assert "in the first 2 steps every pixel is 'background' or ignored, never 'crack'" in said
     assert "name it as a class in classes.yaml, {background: 0, crack: 255}" in said
     assert "every labelled pixel is 'background'" in str(scores.table("val").caption)

@@ -156,8 +156,8 @@ class TestDifferences:
     def test_a_section_that_went_or_came_is_one_line(self) -> None:
         one = load("synthetic/hrnet_w18_small")
         two = load("synthetic/hrnet_w18_small", ["contrast=null"])
-        assert differences(one, two) == ("contrast: a section, now None",)
-        assert differences(two, one) == ("contrast: None, now a section",)
+        assert differences(one, two) == ("contrast: given, now None",)
+        assert differences(two, one) == ("contrast: None, now given",)
 
     def test_where_it_runs_does_not_count(self, tmp_path: Path) -> None:
         one = load("synthetic/hrnet_w18_small")

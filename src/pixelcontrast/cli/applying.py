@@ -215,8 +215,8 @@ def _recipe_of(source: Path, recipe: str | None, data: str | None, overrides: Se
     if name is None:
         return None
     changes = [f"data={data}"] if data is not None else []
-    if data is not None and data != load(str(name)).data.name:
-        changes.append("data.root=null")  # another data set lies elsewhere
+    if changes and load(str(name), changes).data.name != load(str(name)).data.name:
+        changes.insert(0, "data.root=null")  # another data set lies elsewhere
     return load(str(name), [*changes, *overrides])
 
 

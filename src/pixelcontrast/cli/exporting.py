@@ -53,8 +53,12 @@ def export(
     what = "share of pixels of another class" if argmax else "largest difference of a logit"
     typer.echo(f"run and compared with the network in PyTorch: {what} {report.difference:.2g}")
     if report.smallest_side > 1:
-        mean, std = ([round(value, 4) for value in values] for values in (segmentor.mean, segmentor.std))
-        scale = "RGB divided by 255" if segmentor.bands is None else "bands in the units of the files"
+        mean, std = (
+            "[" + ", ".join(f"{value:.4g}" for value in values) + "]" for values in (segmentor.mean, segmentor.std)
+        )
+        scale = (
+            "RGB divided by 255" if segmentor.bands is None else "bands of 8 bits divided by 255, others as they are"
+        )
         typer.echo(
             f"input: images of any batch, height and width of at least {report.smallest_side}, normalised: {scale}"
         )

@@ -87,8 +87,8 @@ def prepare(
     for one, other in combinations(arms, 2):
         if recipes[one.name, first_seed] == recipes[other.name, first_seed]:
             raise RecipeError(
-                f"arms '{one.name}' and '{other.name}' are one recipe, and would be trained alike; leave one out with "
-                "--arms, or compare a recipe in which they differ"
+                f"arms '{one.name}' and '{other.name}' are one recipe, and would be trained alike; leave one out "
+                "(--arms, --arm), or compare a recipe in which they differ"
             )
     for arm in arms[1:]:
         first = recipes[arms[0].name, first_seed]

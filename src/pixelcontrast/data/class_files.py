@@ -27,7 +27,7 @@ def read_classes(path: Path, *, drawn: bool = False) -> tuple[LabelSpace, list[i
 
     Args:
         path: YAML, a list of names or a mapping from names; or JSON, a mapping from ids to names.
-        drawn: Whether labels are drawings: then each class needs a colour and none an id; its place in the file counts.
+        drawn: Whether labels are drawings: then each class needs a colour, and its place in the file is its id.
 
     Raises:
         DataError: If there is no such file, or it holds something else.

@@ -185,7 +185,6 @@ def quiet_third_parties() -> None:
         ".*ended before the epoch ended.*",
         ".*across ranks is zero.*",  # a run that was killed after its last step
         ".*no `val_dataloader`.*",
-        "the labels of this batch hold 0 and ignore_index",  # WarnOfMasks says what to do in a data set
         ".*smaller than the logging interval.*",  # a run of few steps, or what is left of one
         ".*isinstance.*treespec.*",
     ):

@@ -21,6 +21,8 @@ from pixelcontrast.engine.steps import AfterStep
 from pixelcontrast.errors import Stopped
 from pixelcontrast.types import Batch
 
+_STEPS_OF_MASKS = 10
+
 
 class EvaluateEvery(Callback):
     """Evaluates on the validation split every `every` optimiser steps, but for the last, which the run ends with.
@@ -89,15 +91,20 @@ class WarnOfCollapse(AfterStep):
 
 
 class WarnOfMasks(Callback):
-    """Says so if the first batch looks as if its masks were of 0 and 255, whose 255 is ignored."""
+    """Says so if the first batches look as if their masks were of 0 and 255, whose 255 is ignored."""
 
     def __init__(self, names: Sequence[str], console: Console) -> None:
         self.names, self.console = names, console
+        self._seen: set[int] = set()
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: object, batch: Batch, batch_idx: int) -> None:
-        """Look at the first batch of this session, if there are two classes."""
-        if batch_idx == 0 and len(self.names) == 2 and torch.unique(batch.labels).tolist() == [0, IGNORE_INDEX]:
-            message = f"warning: in the first batch {lost_foreground(self.names)}"
+        """Look until the second of two classes is met, in the first steps of a run."""
+        step, last = trainer.global_step, min(_STEPS_OF_MASKS, trainer.max_steps) - 1
+        if len(self.names) != 2 or 1 in self._seen or step > last or not trainer.is_global_zero:
+            return
+        self._seen.update(torch.unique(batch.labels).tolist())
+        if step == last and self._seen == {0, IGNORE_INDEX}:
+            message = f"warning: in the first {last + 1} steps {lost_foreground(self.names)}"
             self.console.print(message, style="yellow", markup=False)
 
 

@@ -38,9 +38,11 @@ def load_network(source: Path, *, untrained: Callable[[], Segmentor] | None = No
     if source.suffix not in (".safetensors", ".pth", ".pt", ".ckpt"):
         raise RunError(f"expected a folder or a file of weights (.safetensors, .pth, .pt, .ckpt), got {source}")
     if untrained is None:
+        exported = source.suffix == ".safetensors" and (source.parent / CONFIG_FILE).is_file()
+        rename = f", or call it {WEIGHTS_FILE}, to which {CONFIG_FILE} belongs" if exported else ""
         raise RunError(
             f"{source} holds weights alone, and there is no recipe.yaml beside it that says of what network; name the "
-            f"recipe they were trained by, --recipe NAME, or call it {WEIGHTS_FILE} if its {CONFIG_FILE} is beside it"
+            f"recipe they were trained by, --recipe NAME{rename}"
         )
     segmentor = untrained()
     state = read_checkpoint(source)

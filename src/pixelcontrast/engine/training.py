@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -131,7 +132,8 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
             for reason in never_reached(recipe):
                 console.print(f"warning: {reason}")
         seed_all(mix(recipe.seed, _DROPOUT))
-        with StopSignals() as signals, told_plainly(folder):
+        with StopSignals() as signals, told_plainly(folder), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the labels of this batch hold 0 and")  # WarnOfMasks knows classes.yaml
             return _train_and_score(recipe, task, folder, checkpoint, signals, console)
 
 
@@ -210,7 +212,7 @@ def never_reached(recipe: RunOptions) -> Iterator[str]:
     elif contrast is not None and contrast.start_step >= steps:
         yield f"contrast never begins: contrast.start_step is {contrast.start_step}, of trainer.max_steps {steps}"
     if warmup >= steps:
-        yield f"optimizer.lr is never reached: schedule.warmup_steps is {warmup}, of trainer.max_steps {steps}"
+        yield f"the warm-up does not end: schedule.warmup_steps is {warmup}, of trainer.max_steps {steps}"
 
 
 def describe(task: SegmentationTask, console: Console) -> None:

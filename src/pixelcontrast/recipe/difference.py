@@ -61,7 +61,7 @@ def changed_since(begun: Path, recipe: Recipe) -> tuple[str, ...]:
 
 def _shown(path: KeyPath, leaves: Mapping[KeyPath, object]) -> object:
     below = any(other[: len(path)] == path for other in leaves)
-    return leaves.get(path, "a section" if below else "not there")
+    return leaves.get(path, "given" if below else "not there")
 
 
 def _is_environment(path: KeyPath) -> bool:
