@@ -53,13 +53,7 @@ def export(
     what = "share of pixels of another class" if argmax else "largest difference of a logit"
     typer.echo(f"run and compared with the network in PyTorch: {what} {report.difference:.2g}")
     if report.smallest_side > 1:
-        mean, std = (
-            "[" + ", ".join(f"{value:.4g}" for value in values) + "]" for values in (segmentor.mean, segmentor.std)
-        )
-        scale = (
-            "RGB divided by 255" if segmentor.bands is None else "bands of 8 bits divided by 255, others as they are"
-        )
-        typer.echo(
-            f"input: images of any batch, height and width of at least {report.smallest_side}, normalised: {scale}"
-        )
-        typer.echo(f"  minus {mean}, divided by {std}; these and the names of the classes are in the file, too")
+        mean, std = ([float(f"{value:.4g}") for value in values] for values in (segmentor.mean, segmentor.std))
+        scale = "RGB" if segmentor.bands is None else "bands of 8 bits"
+        typer.echo(f"input: images of any batch, height and width of at least {report.smallest_side}, normalised:")
+        typer.echo(f"  {scale} divided by 255, minus {mean}, divided by {std}; the file says so, too, and the classes")
