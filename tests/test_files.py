@@ -13,8 +13,13 @@ import pytest
 import torch
 
 from pixelcontrast.errors import RunError
-from pixelcontrast.files import clear_partial, exclusive, write_text, written_whole
+from pixelcontrast.files import clear_partial, exclusive, expanded, write_text, written_whole
 from pixelcontrast.nn.weights import write_weights
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/a", "~\0.yaml", "plain"])
+def test_a_name_without_a_home_stays_as_it_is(name: str) -> None:
+    assert str(expanded(name)) == name
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ _PATIENCE = 120.0  # seconds; an NFS server holds the locks of a machine that di
 
 
 def expanded(path: str) -> Path:
-    """The path with `~` as the home folder; as it is where there is no such user."""
+    """The path with `~` as the home folder; as it is where there is no such user, or no such name at all."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # with a zero byte
         return Path(path)
 
 

@@ -119,10 +119,11 @@ def test_arms(definition: str) -> None:
 @given(
     texts(
         "- road\n", "road", ": ", "0", "255", "{id: 3, color: [1, 2, 3]}", "\n", "*a", "&a ", "[", "color", ".inf", "id"
-    )
+    ),
+    st.booleans(),
 )
-def test_classes(text: str) -> None:
-    written(text, "classes.yaml", lambda path: Folder(root=str(path.parent)).label_space)
+def test_classes(text: str, drawn: bool) -> None:
+    written(text, "classes.yaml", lambda path: Folder(root=str(path.parent), label_colors=drawn).label_space)
 
 
 @fuzz
