@@ -39,6 +39,12 @@ def cell(data: bytes | None) -> dict[str, object]:
     return {"bytes": data, "path": "" if data is None else "x.png"}
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/classes.yaml", "~\0"])
+def test_a_file_of_classes_that_no_home_leads_to_is_a_message(options: Hub, name: str) -> None:
+    with pytest.raises(DataError, match="no such file; expected a list of names"):
+        _ = replace(options, classes=name).label_space
+
+
 def test_a_slice_of_a_split_may_be_another(options: Hub) -> None:
     sliced = replace(options, train_split="train[:60%]", val_split="train[60%:]")
     whole, parts = options.open("train"), [sliced.open("train"), sliced.open("val")]

@@ -14,6 +14,7 @@ from pixelcontrast.data.parquet import ParquetTable
 from pixelcontrast.data.rows import Rows, Table
 from pixelcontrast.data.sources import Found
 from pixelcontrast.errors import DataError
+from pixelcontrast.files import expanded
 
 _CLASS_FILES = ("classes.yaml", "id2label.json")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -138,7 +139,7 @@ class Hub(DataOptions):
     def _classes_path(self) -> Path:
         source = Path(self._source())
         if self.classes is not None:
-            return Path(self.classes).expanduser()
+            return expanded(self.classes)
         if source.is_dir():
             return next((source / name for name in _CLASS_FILES if (source / name).is_file()), source / _CLASS_FILES[0])
         return self._fetched_classes()
