@@ -1,6 +1,7 @@
 """Predictions of files: names, sizes, kinds of output, and what cannot be read."""
 
 import errno
+import re
 import sys
 from pathlib import Path
 
@@ -257,6 +258,27 @@ class TestVideo:
         predicted = run(segmentor, [broken, video], tmp_path / "out", ("labels",))
         assert predicted.written == 5
         assert "broken.mp4" in predicted.skipped[0]
+
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+    def test_a_video_that_was_cut_off_is_listed_and_its_frames_are_kept(
+        self, segmentor: Segmentor, tmp_path: Path, suffix: str
+    ) -> None:
+        av = pytest.importorskip("av")
+        whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+        noise = np.random.default_rng(0)
+        with av.open(str(whole), "w", options={"movflags": "faststart"} if suffix == "mp4" else {}) as container:
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 50, 30, "yuv420p"
+            for _ in range(40):
+                picture = noise.integers(0, 256, (30, 50, 3), dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        assert run(segmentor, [whole], tmp_path / "whole", ("labels",)) == Predicted(40, 0, ())
+        predicted = run(segmentor, [cut], tmp_path / "cut", ("labels",))
+        assert 10 < predicted.written < 30
+        (message,) = predicted.skipped
+        assert re.search("does not decode|expected a video of 4.0 s, as it says, got one that ends after [12]", message)
 
     def test_a_video_of_one_pixel_is_listed(self, segmentor: Segmentor, tmp_path: Path) -> None:
         av = pytest.importorskip("av")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def frames_of(source: Input, bands: BandStatistics | None = None) -> Iterator[Fr
         bands: Of the images that the network takes, if that is not RGB.
 
     Raises:
-        DataError: If the file cannot be read; of a video, where that shows; or if bands are wanted of a video.
+        DataError: If the file cannot be read, or a video ends early, after the frames that could be; or if bands are
+            wanted of a video.
         RunError: If a video is given and PyAV, which reads it, is not installed.
     """
     if not source.is_video:
@@ -101,22 +103,7 @@ def frames_of(source: Input, bands: BandStatistics | None = None) -> Iterator[Fr
         return
     if bands is not None:
         raise DataError(f"{source.file}: expected images of {len(bands.mean)} bands, got a video, which is RGB")
-    av = require_video_library()
-    try:
-        with av.open(str(source.file)) as container:
-            if not container.streams.video:
-                raise DataError(f"{source.file}: expected a video, got a file without pictures, such as sound alone")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            rate = float(stream.average_rate or 25)
-            for number, frame in enumerate(container.decode(stream)):
-                if min(frame.height, frame.width) < 2:  # which H.264 cannot hold, nor so its overlay
-                    size = f"{frame.height}x{frame.width}"
-                    raise DataError(f"{source.file}: expected a video of at least 2x2 pixels, got {size}")
-                pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-                yield Frame(source.name / f"{number:06d}", pixels, source, rate)
-    except (av.FFmpegError, IndexError, OSError) as error:
-        raise DataError(f"{source.file}: expected a video, got a file that does not decode: {error}") from error
+    yield from _frames_of_video(source)
 
 
 def count_frames(source: Input) -> int:
@@ -142,6 +129,49 @@ def require_video_library() -> Any:  # noqa: ANN401 - a module that may not be i
     except ImportError as error:
         raise RunError("videos need PyAV, which is not installed: pip install 'pixelcontrast[video]'") from error
     return av
+
+
+def _frames_of_video(source: Input) -> Iterator[Frame]:
+    av = require_video_library()
+    try:
+        with av.open(str(source.file)) as container:
+            yield from _frames_in(container, source)
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise DataError(f"{source.file}: expected a video, got a file that does not decode: {error}") from error
+
+
+def _frames_in(container: Any, source: Input) -> Iterator[Frame]:  # noqa: ANN401 - of a library that may not be installed
+    if not container.streams.video:
+        raise DataError(f"{source.file}: expected a video, got a file without pictures, such as sound alone")
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    rate = float(stream.average_rate or 25)
+    stated, end, number = _stated_end(container, stream), 0.0, 0
+    for packet in container.demux(stream):
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        for frame in packet.decode():
+            if min(frame.height, frame.width) < 2:  # which H.264 cannot hold, nor so its overlay
+                size = f"{frame.height}x{frame.width}"
+                raise DataError(f"{source.file}: expected a video of at least 2x2 pixels, got {size}")
+            pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+            yield Frame(source.name / f"{number:06d}", pixels, source, rate)
+            number += 1
+    if stated - end > max(1.0, 0.05 * stated):  # a decoder does not always say that the file was cut off
+        raise DataError(
+            f"{source.file}: expected a video of {stated:.1f} s, as it says, got one that ends after {end:.1f} s, whose"
+            " frames are predicted; it was cut off or is damaged: copy or download it again"
+        )
+
+
+def _stated_end(container: Any, stream: Any) -> float:  # noqa: ANN401 - of a library that may not be installed
+    """When the pictures of a video end, in seconds, by what the file says; 0 if it does not say."""
+    if stream.duration is not None and container.duration is not None:
+        # the stream's holds what an edit hides, the container's the sound that goes on
+        start = (stream.start_time or 0) * stream.time_base
+        return float(min(start + stream.duration * stream.time_base, container.duration / 1e6))
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", ""))  # of Matroska
+    return sum(float(part) * unit for part, unit in zip(tag.groups(), (3600, 60, 1), strict=True)) if tag else 0.0
 
 
 def _files_of(given: str | Path, leave_out: Path | None) -> list[tuple[Path, Path]]:
