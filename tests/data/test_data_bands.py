@@ -186,6 +186,17 @@ def test_a_band_without_a_number_is_told_and_warns_of_nothing(tmp_path: Path) ->
         read_image(tmp_path / "x.tif")
 
 
+def test_a_tiff_without_a_pixel_is_damaged(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((13, 17), dtype=np.uint8), byteorder="<", metadata=None)
+    bits = struct.pack("<HHI", 258, 3, 1)  # of a sample: one short integer
+    content = (tmp_path / "x.tif").read_bytes()
+    assert content.count(bits + b"\x08") == 1
+    (tmp_path / "x.tif").write_bytes(content.replace(bits + b"\x08", bits + b"\0"))
+    for read in (read_image, read_labels, lambda path: read_bands(path, unit(2))):
+        with pytest.raises(UnreadableFileError, match="x.tif: expected an image"):
+            read(tmp_path / "x.tif")
+
+
 def test_pages_that_lead_round_in_a_circle_are_refused(tmp_path: Path) -> None:
     width = struct.pack("<HHII", 256, 4, 1, 5)
     first = struct.pack("<H", 1) + width + struct.pack("<I", 26)

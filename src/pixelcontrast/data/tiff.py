@@ -39,7 +39,10 @@ def read_tiff(path: Path, *, count: int | None = None) -> np.ndarray:
             _check_pages(page.offset for page in file.pages)
             series = file.series[0]
             check_size(series.shape, path)
-            return np.asarray(series.asarray()), str(series.axes)
+            pixels = np.asarray(series.asarray())
+            if not pixels.size:  # of no bits
+                raise ValueError("it holds no pixel")
+            return pixels, str(series.axes)
 
     pixels, axes = reading(read, path)
     if pixels.ndim == 2:
