@@ -445,3 +445,12 @@ class TestPair:
         assert path.name == "x.png"
         with Image.open(path) as picture:
             assert picture.height > 20
+
+
+def test_what_is_odd_in_several_arms_is_told_once() -> None:
+    odd, even = (load(RECIPE, [f"schedule.warmup_steps={steps}"]) for steps in (360, 20))
+    recipes = {("a", 0): odd, ("a", 1): odd, ("b", 0): odd, ("c", 0): even}
+    plan = Plan(source=RECIPE, overrides=(), arms=(), recipes=recipes, jobs=(), equal=(), output=Path("out"))
+    assert [*plan.warnings()] == [
+        "a, b: the warm-up does not end: schedule.warmup_steps is 360, of trainer.max_steps 360"
+    ]

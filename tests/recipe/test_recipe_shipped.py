@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelcontrast.contrast import preset
-from pixelcontrast.engine.training import never_reached
+from pixelcontrast.engine.oddities import oddities
 from pixelcontrast.errors import DataError, RecipeError
 from pixelcontrast.recipe.difference import differences
 from pixelcontrast.recipe.kinds import hints, item, names, option_classes
@@ -177,5 +178,22 @@ class TestDifferences:
     ],
 )
 def test_what_is_never_reached_is_told(change: str, reason: str | None) -> None:
-    told = [*never_reached(load("synthetic/hrnet_w18_small", [change]))]
+    told = [*oddities(load("synthetic/hrnet_w18_small", [change]))]
     assert told == [] if reason is None else reason in told[0]
+
+
+@pytest.mark.parametrize(
+    ("capability", "change", "is_told"),
+    [
+        ("AVX2", "trainer.precision=bf16", True),
+        ("AVX512", "trainer.precision=bf16", False),
+        ("AVX2", "trainer.precision=32", False),
+        ("AVX2", "trainer.accelerator=gpu trainer.precision=bf16", False),
+    ],
+)
+def test_bfloat16_without_its_instructions_is_told(
+    capability: str, change: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    told = [*oddities(load("synthetic/hrnet_w18_small", ["trainer.accelerator=cpu", *change.split()]))]
+    assert ["set trainer.precision=32" in each for each in told] == [True] * is_told

@@ -12,7 +12,7 @@ from pathlib import Path
 from pixelcontrast.compare.arms import Arm, recipe_of
 from pixelcontrast.compare.equality import require_declared, require_equal_starts
 from pixelcontrast.compare.jobs import Job
-from pixelcontrast.engine.training import never_reached
+from pixelcontrast.engine.oddities import oddities
 from pixelcontrast.errors import RecipeError, RunError
 from pixelcontrast.files import alone_with, make_folder, write_text
 from pixelcontrast.recipe.difference import changed_since
@@ -47,8 +47,11 @@ class Plan:
 
     def warnings(self) -> Iterator[str]:
         """Yield what is lawful in an arm and probably not meant."""
+        arms: dict[str, list[str]] = {}
         for arm, recipe in {arm: recipe for (arm, _), recipe in self.recipes.items()}.items():
-            yield from (f"{arm}: {reason}" for reason in never_reached(recipe))
+            for reason in oddities(recipe):
+                arms.setdefault(reason, []).append(arm)
+        yield from (f"{', '.join(names)}: {reason}" for reason, names in arms.items())
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def trainer_of(recipe: RunOptions, folder: RunFolder, callbacks: list[Callback],
         max_epochs=-1,
         accumulate_grad_batches=options.accumulate,
         gradient_clip_val=options.gradient_clip,
-        sync_batchnorm=options.sync_batch_norm and not _on_cpu(options),  # torch has it for GPUs only
+        sync_batchnorm=options.sync_batch_norm and not is_on_cpu(options),  # torch has it for GPUs only
         log_every_n_steps=options.log_every,
         logger=service_loggers(options.logger, folder.path, start_step=start_step),
         callbacks=callbacks,
@@ -124,7 +124,7 @@ def require_machine(recipe: RunOptions) -> None:
             each would train alone, in one folder.
     """
     options = recipe.trainer
-    if options.precision == "fp16" and _on_cpu(options):
+    if options.precision == "fp16" and is_on_cpu(options):
         raise RecipeError("trainer.precision: fp16 is for GPUs, and this run is on a CPU; set bf16 or 32")
     started, ranks = int(os.environ.get("WORLD_SIZE", "1")), _ranks(options)
     if torch.distributed.is_torchelastic_launched() and started != ranks:
@@ -150,13 +150,14 @@ def _machine(recipe: RunOptions) -> dict[str, Any]:
     }
 
 
-def _on_cpu(options: TrainerOptions) -> bool:
+def is_on_cpu(options: TrainerOptions) -> bool:
+    """Whether a run computes on the CPU, asked for or for want of another device."""
     return options.accelerator == "cpu" or (options.accelerator == "auto" and not torch.accelerator.is_available())
 
 
 def _devices(options: TrainerOptions) -> int | Literal["auto"]:
     """As asked for; "auto" are all GPUs, or one CPU."""
-    return 1 if options.devices == "auto" and _on_cpu(options) else options.devices
+    return 1 if options.devices == "auto" and is_on_cpu(options) else options.devices
 
 
 def _ranks(options: TrainerOptions) -> int:

@@ -33,7 +33,7 @@ def plan(recipe: RunOptions, *, picture: Path, console: Console) -> None:
     """
     task = build_task(recipe)
     val = recipe.data.open("val")
-    describe(task, console)
+    describe(task, recipe, console)
     data = task.training_data
     console.print(f"data: {recipe.data.name}, {len(data.dataset)} training and {len(val)} validation images")
     batches = list(data.loader(task.segmentor, num_steps=_STEPS))

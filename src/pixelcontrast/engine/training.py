@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from pixelcontrast.engine.checkpoints import step_of
 from pixelcontrast.engine.endings import end_of_rank, how_to_go_on, told_plainly
 from pixelcontrast.engine.logging import drop_from, require_logger
 from pixelcontrast.engine.module import SegmentationTask, TrainingData
+from pixelcontrast.engine.oddities import oddities
 from pixelcontrast.engine.random_state import seed_all
 from pixelcontrast.engine.ranks import share_buffers
 from pixelcontrast.engine.run_folder import RunFolder
@@ -128,9 +129,7 @@ def train(recipe: RunOptions, *, recipe_text: str, run_dir: Path, resume: bool, 
     with folder.begun(recipe_text, say, resume=resume) if first else nullcontext():
         checkpoint = folder.resume_point(say) if resume else None
         if first:
-            describe(task, console)
-            for reason in never_reached(recipe):
-                console.print(f"warning: {reason}")
+            describe(task, recipe, console)
         seed_all(mix(recipe.seed, _DROPOUT))
         with StopSignals() as signals, told_plainly(folder), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the labels of this batch hold 0 and")  # WarnOfMasks knows classes.yaml
@@ -204,25 +203,16 @@ def _deploy(
     return scores
 
 
-def never_reached(recipe: RunOptions) -> Iterator[str]:
-    """Yield what a recipe asks for that its run does not come to: lawful, and probably not meant."""
-    contrast, warmup, steps = recipe.contrast, recipe.schedule.warmup_steps, recipe.trainer.max_steps
-    if contrast is not None and contrast.weight == 0:
-        yield "contrast.weight is 0, so contrast is never computed"
-    elif contrast is not None and contrast.start_step >= steps:
-        yield f"contrast never begins: contrast.start_step is {contrast.start_step}, of trainer.max_steps {steps}"
-    if warmup >= steps:
-        yield f"the warm-up does not end: schedule.warmup_steps is {warmup}, of trainer.max_steps {steps}"
-
-
-def describe(task: SegmentationTask, console: Console) -> None:
-    """Print what will be trained, and what contrast adds, before it is: sizes in millions and megabytes."""
+def describe(task: SegmentationTask, recipe: RunOptions, console: Console) -> None:
+    """Print what will be trained, before it is: sizes in millions and megabytes, what contrast adds, what is odd."""
     network = sum(parameter.numel() for parameter in task.segmentor.parameters())
     console.print(f"network: {network / 1e6:.2f} M parameters, {task.segmentor.num_classes} classes")
     if task.contrast is None:
         console.print("contrast: off (cross entropy alone)")
-        return
-    extra = sum(parameter.numel() for parameter in task.criteria.parameters())
-    banks = [module for module in task.criteria.modules() if isinstance(module, MemoryBank)]
-    size = sum(bank.num_bytes for bank in banks) / 1e6
-    console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
+    else:
+        extra = sum(parameter.numel() for parameter in task.criteria.parameters())
+        banks = [module for module in task.criteria.modules() if isinstance(module, MemoryBank)]
+        size = sum(bank.num_bytes for bank in banks) / 1e6
+        console.print(f"contrast: {extra / 1e6:.2f} M parameters, memory of {size:.1f} MB; neither is deployed")
+    for reason in oddities(recipe):
+        console.print(f"warning: {reason}")
