@@ -13,6 +13,7 @@ JSON has already, of the same source on the same machine, are kept, so that a ta
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    if options.baselines and importlib.util.find_spec("pytorch_metric_learning") is None:
+        parser.error("--baselines needs another library: pip install pytorch-metric-learning")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     run = {"loss": loss_functions, "step": step_functions, "projection": projection_functions}[options.what]

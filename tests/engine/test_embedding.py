@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 
+from pixelcontrast.data import reading
 from pixelcontrast.data.transforms import normalize
 from pixelcontrast.engine.checkpoints import newest_whole_checkpoint
 from pixelcontrast.engine.choosing import evenly_spaced
+from pixelcontrast.engine.crops import COLUMNS, SIDE, as_sheet, read_sheet
 from pixelcontrast.engine.embedding import load_memory
 from pixelcontrast.engine.embedding_files import EmbeddingIndex, PixelEmbeddings
 from pixelcontrast.engine.embedding_splits import REGION_PIXELS, embed_split, index_split
@@ -120,6 +122,21 @@ def test_crops_show_the_pixel_at_their_centre(contrast_run: Path, recipe: Recipe
         centre = sheet[top + side // 2 - 1 : top + side // 2 + 1, left + side // 2 - 1 : left + side // 2 + 1]
         right += abs(centre.mean() - (40 * label + 20)) < 20
     assert right > 0.75 * len(found.label)  # the others lie at the edge of a block
+
+
+def test_a_sheet_may_be_larger_than_pillow_lets_pictures_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50,000 crops, which `embed --pixels` allows, are more than its limit; here the limit is smaller instead."""
+    squares = [Image.new("RGB", (SIDE, SIDE), (0, 0, shade)) for shade in range(0, 250, 3)]
+    sheet = as_sheet(squares)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(reading, "_MOST_PIXELS", 2000)
+    read = read_sheet(sheet, len(squares))
+    assert read.size == (COLUMNS * SIDE, 2 * SIDE)
+    assert abs(read.getpixel((SIDE // 2, SIDE + SIDE // 2))[2] - 3 * COLUMNS) < 5
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    for damaged, count in ((sheet, COLUMNS), (sheet[:500], len(squares)), (sheet[:0], len(squares))):
+        with pytest.raises(RunError, match="run `pixelcontrast embed` again"):
+            read_sheet(damaged, count)
 
 
 def test_a_file_gives_back_what_was_saved(contrast_run: Path, recipe: Recipe, tmp_path: Path) -> None:

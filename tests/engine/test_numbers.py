@@ -12,10 +12,11 @@ from typer.testing import CliRunner, Result
 from pixelcontrast.cli.app import app
 from pixelcontrast.contrast import ExtraMap
 from pixelcontrast.engine.incidents import append_incident
-from pixelcontrast.engine.kept_step import load_kept_step
+from pixelcontrast.engine.kept_step import load_kept_step, save_kept_step
 from pixelcontrast.engine.module import SegmentationTask
 from pixelcontrast.engine.numbers import gradient_norm, verdict
-from pixelcontrast.engine.replay import find_kept_step, replay_step
+from pixelcontrast.engine.replay import kept_files, replay_step
+from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.errors import RunError
 from pixelcontrast.losses import CrossEntropy
 from pixelcontrast.ops.resize import resize_labels
@@ -110,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_within_the_step_and_says_where(
     assert said.startswith(f"step {POISONED} is not finite: first in the output of segmentor.backbone.network.conv1")
     assert "loss/cross_entropy nan" in said
     assert "loss/contrast" in said
-    kept = load_kept_step(find_kept_step(tmp_path / "run", None))
+    kept = load_kept_step(kept_files(tmp_path / "run", None)[0])
     names = kept.batches[0]["names"]
     assert len(names) == 2
     assert f"files: {', '.join(names)}" in said
@@ -147,7 +148,8 @@ def test_a_gradient_that_is_not_finite_names_its_class_and_replays_bit_for_bit(
     monkeypatch.setattr(SegmentationTask, "training_step", step)
     assert f"classes: {recipe.data.label_space.names[spoilt[0]]};" in str(stopped.value)
 
-    kept, found = replay_step(recipe, find_kept_step(tmp_path / "run", None), device=torch.device("cpu"))
+    (file,) = kept_files(tmp_path / "run", None)
+    kept, found = replay_step(recipe, file, device=torch.device("cpu"))
     assert kept.step == POISONED
     assert len(found) == accumulate
     for diagnosis, logged in zip(found, losses[-accumulate:], strict=True):
@@ -229,10 +231,31 @@ class TestReplayCommand:
         assert shown.exit_code == 1
         assert "all of it is finite here" in shown.stdout
 
+    def test_every_rank_of_a_step_is_run(
+        self, recipe: Recipe, tmp_path: Path, poison_images: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whichever rank has the culprit: here the second of three, and a step before it that another rank kept."""
+        poison_images(POISONED)
+        with pytest.raises(RunError):
+            run(recipe, tmp_path / "run")
+        kept = RunFolder(tmp_path / "run").replay / f"step_{POISONED:08d}.pt"
+        poisoned = load_kept_step(kept)
+        finite = [{**batch, "image": batch["image"].nan_to_num(0, 0, 0)} for batch in poisoned.batches]
+        clean = replace(poisoned, batches=finite)
+        for rank, step in enumerate((clean, poisoned, clean)):
+            save_kept_step(step, kept.with_stem(f"{kept.stem}-rank_{rank}"))
+        kept.rename(kept.with_name("step_00000000.pt"))
+        assert [file.stem[-6:] for file in kept_files(tmp_path / "run", None)] == ["rank_0", "rank_1", "rank_2"]
+        assert [file.stem for file in kept_files(tmp_path / "run", 0)] == ["step_00000000"]
+        shown = command("replay", tmp_path / "run")
+        assert shown.exit_code == 0
+        assert [f"rank_{rank}.pt" in shown.stdout for rank in range(3)] == [True] * 3
+        assert "loss/cross_entropy: nan" in shown.stdout
+
     def test_a_run_without_a_kept_step_says_so(self, tmp_path: Path) -> None:
         assert "expected a run folder" in command("replay", tmp_path).stderr
         with pytest.raises(RunError, match="kept no step"):
-            find_kept_step(tmp_path, None)
+            kept_files(tmp_path, None)
 
 
 @pytest.mark.parametrize("content", ["bomb", "other", "torn", "labels"])
@@ -254,7 +277,7 @@ def test_a_hostile_replay_file_is_refused(
         poison_gradients(0)
         with pytest.raises(RunError):
             run(recipe, tmp_path / "run")
-        values = torch.load(find_kept_step(tmp_path / "run", 0), weights_only=True)
+        values = torch.load(kept_files(tmp_path / "run", 0)[0], weights_only=True)
         values["batches"][0]["labels"][0, 0, 0] = 77
         torch.save(values, path)
     with pytest.raises(RunError, match="is no step that a training kept|holds something else or is damaged"):
@@ -268,7 +291,7 @@ def test_images_of_other_channels_than_the_network_takes_are_refused(
     poison_gradients(0)
     with pytest.raises(RunError):
         run(recipe, tmp_path / "run")
-    path = find_kept_step(tmp_path / "run", 0)
+    (path,) = kept_files(tmp_path / "run", 0)
     values = torch.load(path, weights_only=True)
     values["batches"][0]["image"] = values["batches"][0]["image"].repeat(1, 2, 1, 1)
     torch.save(values, path)

@@ -51,8 +51,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *runs: Path) -> Iterator[Server]:
-    """The command in a process of its own, ended as a person ends it."""
+def serving(folder: Path, *runs: Path, end: signal.Signals = signal.SIGINT) -> Iterator[Server]:
+    """The command in a process of its own, ended by a signal: by default as a person ends it."""
     (folder / "sitecustomize.py").write_text(WATCH)
     asked = folder / "asked.txt"
     asked.touch()
@@ -76,7 +76,7 @@ def serving(folder: Path, *runs: Path) -> Iterator[Server]:
         _wait_until_up(f"http://127.0.0.1:{port}/")
         yield Server(f"http://127.0.0.1:{port}/", asked)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
@@ -91,6 +91,12 @@ def _wait_until_up(address: str) -> None:
         except (urllib.error.URLError, TimeoutError):
             continue
     raise AssertionError("the page did not come up")
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_whatever_ends_it(contrast_run: Path, tmp_path: Path, end: signal.Signals) -> None:
+    with serving(tmp_path, contrast_run, end=end):
+        pass
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pixelcontrast.engine.run_folder import RunFolder
 from pixelcontrast.ops.confusion import intersection_over_union
+from pixelcontrast.recipe.text import write
 from pixelcontrast.report.arms import Arm, group
 from pixelcontrast.report.confusion import flow_costs, largest_flows, matrix
 from pixelcontrast.report.curves import training_charts
@@ -21,7 +23,7 @@ from pixelcontrast.report.maps import flatten_all, measure
 from pixelcontrast.report.origin import _text
 from pixelcontrast.report.palette import chart_colours, with_lightness
 from pixelcontrast.report.pictures import BETTER, BOTH_WRONG, example_groups
-from pixelcontrast.report.runs import find_runs, read_run
+from pixelcontrast.report.runs import _without_paths, find_runs, read_run
 from pixelcontrast.report.scales import direction, round_values, scale_for, short, signed
 from report_runs import MadeRun, write_study
 
@@ -241,6 +243,19 @@ def test_a_picture_cut_short_is_left_out(tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[:60])
     panels = example_groups([Arm("run", 0, (read_run(run.path),))], ((1, 2, 3),))[0].examples[0].panels
     assert [panel.title for panel in panels] == ["image", "label"]
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["/data/" + "long name " * 20 + "end", "~/x", "C:\\data\\x", "\\\\server\\" + "share " * 30 + "x", "/data/it's"],
+)
+def test_a_recipe_is_shown_without_paths(root: str) -> None:
+    """YAML goes on in the next line with what is long."""
+    recipe = {"seed": 1, "data": {"parts": [{"root": root, "name": "folder"}], "root": root, "cache": True}}
+    told = _without_paths(write(recipe))
+    assert yaml.safe_load(told) == {
+        "seed": 1, "data": {"parts": [{"root": "PATH", "name": "folder"}], "root": "PATH", "cache": True}
+    }  # fmt: skip
 
 
 def test_a_path_is_told_by_its_last_part() -> None:

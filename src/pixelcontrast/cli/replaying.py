@@ -26,25 +26,30 @@ def replay(
 ) -> None:
     """Run a step whose loss or gradient was not finite again, and show where that begins.
 
-    Exit code 1 if the step comes out finite this time.
+    Of a run on several ranks, each rank's batch. Exit code 1 if all of it comes out finite this time.
     """
     from rich.console import Console
 
     from pixelcontrast.engine.ranks import best_device
-    from pixelcontrast.engine.replay import find_kept_step, replay_step
+    from pixelcontrast.engine.replay import kept_files, replay_step
     from pixelcontrast.engine.run_folder import RunFolder
     from pixelcontrast.recipe.root import load
 
     folder = RunFolder(run)
     if not folder.recipe.exists():
         raise RunError(f"{run} has no recipe.yaml; expected a run folder, as `pixelcontrast train` wrote it.")
-    file = find_kept_step(run, step)
-    kept, found = replay_step(load(str(folder.recipe)), file, device=best_device())
+    recipe, files = load(str(folder.recipe)), kept_files(run, step)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"step {kept.step}, from {file}: {len(kept.batches)} batch(es) of {len(kept.class_names)} classes")
-    for number, diagnosis in enumerate(found):
-        _show(diagnosis, number, console)
-    if not found[-1].found:
+    found = False
+    for file in files:
+        kept, diagnoses = replay_step(recipe, file, device=best_device())
+        console.print(
+            f"step {kept.step}, from {file}: {len(kept.batches)} batch(es) of {len(kept.class_names)} classes"
+        )
+        for number, diagnosis in enumerate(diagnoses):
+            _show(diagnosis, number, console)
+        found = found or diagnoses[-1].found
+    if not found:
         console.print("all of it is finite here: it depended on the device, on other ranks or on compiled code")
         raise typer.Exit(1)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +16,7 @@ from types import FrameType
 import torch
 
 from pixelcontrast.engine.provenance import core_count
-from pixelcontrast.engine.stopping import ending_signals
+from pixelcontrast.engine.stopping import ended_by
 from pixelcontrast.errors import Stopped
 
 
@@ -90,7 +87,7 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, report: Callable[[Finished],
     running: set[subprocess.Popen[bytes]] = set()
     pool = ThreadPoolExecutor(parallel)
     reported: set[Future[Finished]] = set()
-    with _stops_as_exceptions():
+    with ended_by(_stop):
         futures = [pool.submit(_run, job, shares, running) for job in jobs if not job.done]
         try:
             for future in as_completed(futures):
@@ -130,23 +127,8 @@ def _end(running: set[subprocess.Popen[bytes]], futures: Sequence[Future[Finishe
         time.sleep(0.05)
 
 
-@contextmanager
-def _stops_as_exceptions() -> Iterator[None]:
-    """Raise Stopped where SIGTERM or SIGHUP comes; Python allows handlers in the main thread only."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = [number for number in ending_signals() if number != signal.SIGINT]  # that one is KeyboardInterrupt
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 def _run(job: Job, shares: SimpleQueue[dict[str, str]], running: set[subprocess.Popen[bytes]]) -> Finished:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
+
+from pixelcontrast.data.reading import pillow_takes
+from pixelcontrast.errors import RunError
 
 SIDE = 64  # a multiple of JPEG's blocks, so that neighbours do not bleed into each other
 COLUMNS = 64
@@ -45,3 +49,23 @@ def as_sheet(crops: Sequence[Image.Image]) -> UInt8[np.ndarray, " bytes"]:
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", quality=_QUALITY)
     return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
+
+
+def read_sheet(sheet: UInt8[np.ndarray, " bytes"], count: int) -> Image.Image:
+    """Decode what `as_sheet` made of so many crops; of the most it is larger than Pillow lets pictures be.
+
+    Raises:
+        RunError: If it is no sheet, or larger than so many crops are.
+    """
+    pixels = max(-(-count // COLUMNS), 1) * COLUMNS * SIDE**2
+    try:
+        with warnings.catch_warnings(), pillow_takes(pixels):
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(sheet.tobytes()), formats=("JPEG",)) as opened:
+                if opened.width * opened.height > pixels:
+                    raise ValueError(f"{opened.width} x {opened.height} pixels")
+                return opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise RunError(
+            f"expected a JPEG of the crops of {count} pixels, got {error}; run `pixelcontrast embed` again"
+        ) from error

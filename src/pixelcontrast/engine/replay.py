@@ -19,8 +19,8 @@ from pixelcontrast.engine.training import assemble
 from pixelcontrast.errors import RunError
 
 
-def find_kept_step(run_dir: Path, step: int | None) -> Path:
-    """The file of a kept step: of the one asked for, or of the last.
+def kept_files(run_dir: Path, step: int | None) -> tuple[Path, ...]:
+    """The files of a kept step, one a rank: of the one asked for, or of the last.
 
     Raises:
         RunError: If the run kept none, or not that one.
@@ -28,12 +28,12 @@ def find_kept_step(run_dir: Path, step: int | None) -> Path:
     files = sorted(RunFolder(run_dir).replay.glob("step_*.pt"))
     if not files:
         raise RunError(f"{run_dir} kept no step: nothing in it was not finite, or trainer.non_finite was ignore")
-    if step is None:
-        return files[-1]
-    wanted = [file for file in files if file.name.startswith(f"step_{step:08d}")]
-    if not wanted:
+    last = files[-1].stem.partition("-")[0]
+    wanted = last if step is None else f"step_{step:08d}"
+    found = tuple(file for file in files if file.stem.partition("-")[0] == wanted)
+    if not found:
         raise RunError(f"{run_dir} kept no step {step}; it kept {', '.join(file.stem for file in files)}")
-    return wanted[0]
+    return found
 
 
 def replay_step(recipe: RunOptions, file: Path, *, device: torch.device) -> tuple[KeptStep, tuple[Diagnosis, ...]]:

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -28,6 +29,20 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         asked.append(signal.SIGHUP)
     return tuple(asked)
+
+
+@contextmanager
+def ended_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Hand what asks to end, but for SIGINT, to a handler meanwhile; in the main thread, where Python allows it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in ending_signals() if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class StopSignals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pixelcontrast.engine.stopping import ended_by
 from pixelcontrast.errors import RunError
 from pixelcontrast.explore.choices import MOST_DROPPED_BYTES
 from pixelcontrast.explore.desk import Desk
@@ -108,7 +110,7 @@ def application(desk: Desk, *, data: str, host: str, port: int) -> Iterator[Any]
 
 
 def serve(desk: Desk, *, data: str, host: str, port: int | None, say: Callable[[str], None]) -> None:
-    """Serve the page until it is interrupted.
+    """Serve the page until it is interrupted, or told to end by another signal.
 
     Args:
         desk: Answers its questions.
@@ -123,7 +125,7 @@ def serve(desk: Desk, *, data: str, host: str, port: int | None, say: Callable[[
     require_gradio()
     import uvicorn
 
-    with free_socket(host, port) as listener:
+    with ended_by(lambda *_: signal.raise_signal(signal.SIGINT)), free_socket(host, port) as listener:
         port = listener.getsockname()[1]
         with application(desk, data=data, host=host, port=port) as app:
             say(f"explore at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")

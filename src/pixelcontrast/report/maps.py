@@ -15,7 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from pixelcontrast.contrast.statistics import effective_rank, mean_similarities
-from pixelcontrast.engine.crops import COLUMNS, as_sheet
+from pixelcontrast.engine.crops import COLUMNS, as_sheet, read_sheet
 from pixelcontrast.engine.embedding_files import PixelEmbeddings
 from pixelcontrast.engine.pictures import data_uri
 from pixelcontrast.report.arms import Arm
@@ -260,8 +260,7 @@ def _about(found: PixelEmbeddings, shown: int) -> str:
 def _crops(found: PixelEmbeddings, chosen: np.ndarray) -> str:
     """The sheet of the pixels that are shown, as the address of itself."""
     side, columns = int(found.crop_side), int(found.crop_columns)
-    with Image.open(io.BytesIO(found.crops.tobytes())) as opened:
-        sheet = opened.convert("RGB")
+    sheet = read_sheet(found.crops, len(chosen))
     corners = [(i % columns * side, i // columns * side) for i in np.flatnonzero(chosen).tolist()]
     squares = [sheet.crop((x, y, x + side, y + side)) for x, y in corners]
     with Image.open(io.BytesIO(as_sheet(squares).tobytes())) as kept:

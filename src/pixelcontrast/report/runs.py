@@ -23,7 +23,7 @@ from pixelcontrast.errors import RunError
 from pixelcontrast.nn.weights import CONFIG_FILE
 
 Color = tuple[int, int, int]
-_PATH = re.compile(r"""^(\s*(?:- )?\w+: )['"]?(?:[~/]|[A-Za-z]:[\\/]).*$""", re.MULTILINE)
+_PATH = re.compile(r"""^(?P<indent> *(?:- )?)(?P<key>\w+: )['"]?(?:[~/]|[A-Za-z]:[\\/]|\\\\)""")
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,15 @@ def _read_recipe(text: str, path: Path) -> Mapping[str, Any]:
 
 def _without_paths(text: str) -> str:
     """A recipe without where things lie on a machine, which decides nothing and is nobody's business."""
-    return _PATH.sub(r"\1PATH", text)
+    lines: list[str] = []
+    column: int | None = None  # of the key whose path may go on in the next line
+    for line in text.splitlines():
+        if column is not None and len(line) - len(line.lstrip()) > column:
+            continue
+        path = _PATH.match(line)
+        column = len(path["indent"]) if path else None
+        lines.append(f"{path['indent']}{path['key']}PATH" if path else line)
+    return "\n".join(lines)
 
 
 def _read_palette(path: Path) -> tuple[Color, ...]:
