@@ -232,9 +232,9 @@ class TestReplayCommand:
         assert "all of it is finite here" in shown.stdout
 
     def test_every_rank_of_a_step_is_run(
-        self, recipe: Recipe, tmp_path: Path, poison_images: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+        self, recipe: Recipe, tmp_path: Path, poison_images: Callable[..., None]
     ) -> None:
-        """Whichever rank has the culprit: here the second of three, and a step before it that another rank kept."""
+        """Whichever rank has the culprit: here the second of three; an earlier step is kept as well."""
         poison_images(POISONED)
         with pytest.raises(RunError):
             run(recipe, tmp_path / "run")

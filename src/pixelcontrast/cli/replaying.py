@@ -38,11 +38,11 @@ def replay(
     folder = RunFolder(run)
     if not folder.recipe.exists():
         raise RunError(f"{run} has no recipe.yaml; expected a run folder, as `pixelcontrast train` wrote it.")
-    recipe, files = load(str(folder.recipe)), kept_files(run, step)
+    recipe, device = load(str(folder.recipe)), best_device()
     console = Console(highlight=False, soft_wrap=True)
     found = False
-    for file in files:
-        kept, diagnoses = replay_step(recipe, file, device=best_device())
+    for file in kept_files(run, step):
+        kept, diagnoses = replay_step(recipe, file, device=device)
         console.print(
             f"step {kept.step}, from {file}: {len(kept.batches)} batch(es) of {len(kept.class_names)} classes"
         )

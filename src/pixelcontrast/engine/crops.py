@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -42,8 +43,7 @@ def crop_around(image: UInt8[Tensor, "3 H W"], *, row: int, column: int, side: i
 
 def as_sheet(crops: Sequence[Image.Image]) -> UInt8[np.ndarray, " bytes"]:
     """Lay crops out row after row, `COLUMNS` in each; the bytes of a JPEG, which holds 65,000 of them at most."""
-    rows = max(-(-len(crops) // COLUMNS), 1)
-    sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), (_OUTSIDE,) * 3)
+    sheet = Image.new("RGB", _sheet_size(len(crops)), (_OUTSIDE,) * 3)
     for number, crop in enumerate(crops):
         sheet.paste(crop, (number % COLUMNS * SIDE, number // COLUMNS * SIDE))
     buffer = io.BytesIO()
@@ -57,7 +57,7 @@ def read_sheet(sheet: UInt8[np.ndarray, " bytes"], count: int) -> Image.Image:
     Raises:
         RunError: If it is no sheet, or larger than so many crops are.
     """
-    pixels = max(-(-count // COLUMNS), 1) * COLUMNS * SIDE**2
+    pixels = math.prod(_sheet_size(count))
     try:
         with warnings.catch_warnings(), pillow_takes(pixels):
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -69,3 +69,8 @@ def read_sheet(sheet: UInt8[np.ndarray, " bytes"], count: int) -> Image.Image:
         raise RunError(
             f"expected a JPEG of the crops of {count} pixels, got {error}; run `pixelcontrast embed` again"
         ) from error
+
+
+def _sheet_size(count: int) -> tuple[int, int]:
+    """Width and height of the sheet of so many crops."""
+    return COLUMNS * SIDE, max(-(-count // COLUMNS), 1) * SIDE
