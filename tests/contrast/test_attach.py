@@ -143,6 +143,13 @@ def test_sequences_images_and_volumes(size: tuple[int, ...]) -> None:
     assert model[0].weight.grad.abs().sum() > 0
 
 
+def test_two_outputs_of_one_module_have_figures_of_their_own() -> None:
+    model, (images, labels) = Network(lambda x: (x, -x)), batch()
+    both = attach(model, at=[Tap(module="shape", pick=i) for i in (0, 1)], num_classes=CLASSES)
+    total = both(labels, model(images))
+    torch.testing.assert_close(total, both.statistics["shape[0]/loss"] + both.statistics["shape[1]/loss"])
+
+
 def test_several_taps_add_up_with_their_weights_and_memories() -> None:
     model, (images, labels) = Network(), batch()
     model.eval()

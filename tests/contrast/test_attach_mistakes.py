@@ -212,8 +212,10 @@ def test_options_that_do_not_fit_together() -> None:
         attached(Network(), at=[])
     with pytest.raises((ValueError, TypeCheckError), match="layout"):
         Tap(module="neck", layout="nhwc")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="weight must not be negative"):
+    with pytest.raises(ValueError, match="weight must be finite and not negative"):
         Tap(module="neck", weight=-1)
+    with pytest.raises((ValueError, TypeCheckError), match="memory"):
+        attached(Network(), at=Tap(module="neck", memory={"dtype": "bfloat16"}))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="temperature must be positive"):
         attached(Network(), temperature=0.0)
     with pytest.raises(ValueError, match="in_batch_keys=False without a memory leaves no keys"):

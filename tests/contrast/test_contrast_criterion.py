@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from operator_log import WAITING, OperatorLog
 from pixelcontrast import ContrastOptions, MemoryOptions, PixelContrast, pixel_contrast_loss
-from pixelcontrast.contrast.checks import check_label_range
+from pixelcontrast.contrast.checks import check_label_range, check_tensor
 from pixelcontrast.contrast.criterion import ANCHORS
 from pixelcontrast.contrast.memory import pixel_rows
 from pixelcontrast.ops import sample_anchors
@@ -461,6 +461,8 @@ def test_features_of_float64_work_under_autocast(projection: Any) -> None:
     [
         (lambda f, y, g: (f, y.float(), g), r"class ids, got torch.float32; pass labels.long\(\)"),
         (lambda f, y, g: (f[:0], y[:0], g[:0]), r"at least one pixel, got \[0, 6, 9, 8\]"),
+        (lambda f, y, g: (f, y[:, :0], g), r"labels must hold a batch of at least one pixel, got \[2, 0, 8\]"),
+        (lambda f, y, g: (f, y, g[..., :0]), r"logits must hold a batch of at least one pixel"),
         (lambda f, y, g: (f.flatten(), y, g), r"one to three spatial dimensions"),
         (lambda f, y, g: (f[..., None, None, None], y, g), r"one to three spatial dimensions"),
     ],
@@ -468,6 +470,11 @@ def test_features_of_float64_work_under_autocast(projection: Any) -> None:
 def test_inputs_of_another_form_say_so(change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         inspect.unwrap(PixelContrast.forward)(PixelContrast(6, 4), *change(*batch()))  # run-time checks would be first
+
+
+def test_what_is_no_tensor_says_so() -> None:
+    with pytest.raises(ValueError, match="logits must be a tensor, got dict; take it out"):
+        check_tensor("logits", {"out": torch.zeros(2, 4, 9, 8)})
 
 
 def test_within_a_checkpoint_it_is_refused() -> None:

@@ -1,7 +1,9 @@
 """Laws of the memory."""
 
 import copy
+import inspect
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -285,6 +287,32 @@ def test_wrong_shapes_are_named() -> None:
         bank.enqueue(torch.zeros(1, 5, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64))
     with pytest.raises((ValueError, TypeCheckError), match="dimensions"):
         bank.enqueue(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, dtype=torch.int64))
+    enqueue = inspect.unwrap(MemoryBank.enqueue)  # run-time type checks would be first
+    grid, ids = torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"embeddings must be \[b, 4, \*grid\], got \[1, 4\]"):
+        enqueue(bank, grid[:, :, 0, 0], ids[:, 0, 0])
+    with pytest.raises(ValueError, match=r"labels must hold a batch of at least one pixel, got \[1, 0, 2\]"):
+        enqueue(bank, grid, ids[:, :0])
+    with pytest.raises(ValueError, match="labels must be class ids, got torch.float32"):
+        enqueue(bank, grid, ids.float())
+    assert not bank.clock
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_classes": 0}, "must be positive, got 0 and 4"),
+        ({"pixels_per_class": -1}, "pixels_per_class must be at least 0"),
+        ({"candidates_per_class": 0}, "candidates_per_class must be at least 1"),
+        ({"storage": "disk"}, "storage must be one of device, cpu"),
+        ({"dtype": torch.int32}, "dtype must be of floating point, such as torch.bfloat16, got torch.int32"),
+        ({"dtype": "bfloat16"}, "dtype must be of floating point, .* got 'bfloat16'"),
+    ],
+)
+def test_sizes_that_no_memory_has_are_refused(change: dict[str, Any], message: str) -> None:
+    sizes = {"num_classes": 2, "embedding_dim": 4, "pixels_per_class": 3, "regions_per_class": 3}
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(MemoryBank.__init__)(MemoryBank.__new__(MemoryBank), **(sizes | change))
 
 
 def test_gradients_never_enter_the_memory() -> None:

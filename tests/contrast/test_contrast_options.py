@@ -38,11 +38,14 @@ def test_every_option_is_documented(cls: type) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "temperature must be positive, got 0.0"),
+        ({"temperature": 0.0}, "temperature must be positive and finite, got 0.0"),
+        ({"temperature": float("inf")}, "temperature must be positive and finite, got inf"),
         ({"final_temperature": -1.0, "temperature_steps": 3}, "final_temperature must be positive"),
         ({"final_temperature": 0.2}, "set both or neither"),
         ({"weight": -1.0}, "weight"),
         ({"weight": float("nan")}, "weight"),
+        ({"weight": float("inf")}, "weight must be finite"),
+        ({"memory": {"pixels_per_class": 5}}, "memory"),
         ({"hard_anchor_ratio": 1.1}, "0..1, got 1.1"),
         ({"projection": "sampled", "projection_norm": "batch"}, 'use projection="dense"'),
         ({"in_batch_keys": False}, "no keys"),
@@ -52,7 +55,7 @@ def test_every_option_is_documented(cls: type) -> None:
     ],
 )
 def test_wrong_options_say_what_was_expected(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match="^(?s:.)*" + message.replace(".", r"\.")):
+    with pytest.raises((ValueError, TypeCheckError), match="^(?s:.)*" + message.replace(".", r"\.")):
         ContrastOptions(**options)  # type: ignore[arg-type]
 
 

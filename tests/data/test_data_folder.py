@@ -180,7 +180,9 @@ def test_other_classes_files_are_refused(options: Folder, text: str) -> None:
 
 def test_missing_classes_file_says_what_to_write(options: Folder) -> None:
     (options.folder() / "classes.yaml").unlink()
-    with pytest.raises(DataError, match=r"classes.yaml: no such file; expected a list of names"):
+    with pytest.raises(
+        DataError, match=r"classes.yaml: no such file; expected a list of names.* there is images/, lab"
+    ):
         options.open("train")
 
 

@@ -80,6 +80,14 @@ def test_columns_may_be_called_anything_and_hold_plain_bytes(options: Hub) -> No
         np.testing.assert_array_equal(sample.labels.numpy(), blocks(0, 3))
 
 
+def test_a_column_of_numbers_is_a_message(options: Hub) -> None:
+    wrong = replace(options, label_column="other")
+    with pytest.raises(DataError, match=r"expected images in the column 'other', got int64; set data.image_column"):
+        wrong.open("train")
+    with pytest.raises(DataError, match=r"train/0/other: expected the bytes of an image, got int"):
+        replace(wrong, streaming=True).open("train")[0]
+
+
 def test_a_broken_cell_is_named_by_its_row(options: Hub) -> None:
     images = (encoded(noise(0)), b"\x89PNG and then nothing", encoded(noise(1)[:5]), None)
     write_train(options, [{"image": cell(image), "label": cell(encoded(blocks(0, 3)))} for image in images])

@@ -57,6 +57,15 @@ def test_cityscapes_train_ids_need_their_option(tmp_path: Path) -> None:
     assert torch.equal(ids_of(options), ids_of(replace(options, label_files="train_ids")))
 
 
+def test_cityscapes_labels_of_the_other_form_are_named(tmp_path: Path) -> None:
+    layout = cityscapes(tmp_path)
+    for path in layout.labels.values():
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    found = r"in \S+aachen there is .*labelTrainIds.png.* with data.label_files=train_ids"
+    with pytest.raises(DataError, match=r"expected CITY/\*_gtFine_labelIds.png; " + found):
+        layout.options.open("train")
+
+
 def test_cityscapes_coarse_labels_have_a_split_of_their_own(tmp_path: Path) -> None:
     cityscapes(tmp_path)
     name, ids = "erfurt_000000_000019", blocks(4, 19)
@@ -183,7 +192,7 @@ class TestOriginalCamvid:
         )
         assert [sample.name for sample in Camvid(root=str(tmp_path)).open("train")] == ["0001TP_008550", "0016E5_07959"]
         (tmp_path / "val.txt").write_text("0016E5_99999.png\n")
-        with pytest.raises(DataError, match=r"val.txt: 1 frames are not in 701_StillsRaw_full: 0016E5_99999"):
+        with pytest.raises(DataError, match=r"val.txt: 1 frames are not in 701_StillsRaw_full: 0016E5_99999; add"):
             Camvid(root=str(tmp_path)).open("val")
 
     def test_frames_of_no_sequence_need_lists(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from safetensors.torch import save_file
 
 from pixelcontrast.errors import RunError
@@ -105,6 +106,9 @@ def test_damaged_weights_are_one_clear_error(folder: Path) -> None:
 def test_names_and_colours_are_one_a_class() -> None:
     with pytest.raises(ValueError, match="class_names must have one entry for each of the 3 classes, got 2"):
         Segmentor(SMALL, 3, class_names=NAMES)
+    for color in ((0, 0, 256), (0, 0)):
+        with pytest.raises((ValueError, TypeCheckError), match="palette"):
+            Segmentor(SMALL, 1, palette=[color])  # type: ignore[list-item]
 
 
 def test_a_map_that_is_not_there_is_refused() -> None:

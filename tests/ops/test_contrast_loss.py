@@ -225,6 +225,8 @@ def test_mistakes_are_named() -> None:
         case.loss(temperature=0.0)
     with pytest.raises(ValueError, match=r"exclude must be .* = \[12, 40\], got \[12, 39\]"):
         check(*rows, exclude=torch.zeros(12, 39, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"exclude must be bool .*, got \[12, 40\] of torch.float32"):
+        check(*rows, exclude=torch.zeros(12, 40))
     with pytest.raises(ValueError, match='exclude needs implementation="dense"'):
         case.loss("streaming", exclude=torch.zeros(12, 40, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"own_key must have one row an anchor, \[12\], got \[11\]"):
@@ -237,3 +239,7 @@ def test_mistakes_are_named() -> None:
         check(case.anchors, case.anchor_labels, case.keys, case.key_labels[:20])
     with pytest.raises(ValueError, match="keys must have the length of the anchors, 6, got 5"):
         check(case.anchors, case.anchor_labels, case.keys[:, :5], case.key_labels)
+    with pytest.raises(ValueError, match=r"anchors must be rows \[n, d\], one a pixel, got \[2, 6, 3, 3\]"):
+        check(torch.zeros(2, 6, 3, 3), torch.zeros(2, dtype=torch.int64), case.keys, case.key_labels)
+    with pytest.raises(ValueError, match=r"keys must be rows \[n, d\], one a pixel, got \[6\]"):
+        check(case.anchors, case.anchor_labels, case.keys[0], case.key_labels[:6])

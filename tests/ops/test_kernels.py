@@ -24,6 +24,12 @@ def test_the_kernels_equal_their_twins(part: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_without_a_gpu_they_are_refused() -> None:
+    rows, labels = torch.ones(2, 3), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="needs a GPU, got anchors on the CPU"):
+        pixel_contrast_loss(rows, labels, rows, labels, implementation="triton")
+
+
 def test_float64_is_refused() -> None:
     rows, labels = torch.ones(2, 3, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(ValueError, match="computes in float32 at most, got float64"):

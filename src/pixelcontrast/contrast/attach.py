@@ -95,8 +95,6 @@ def attach(  # noqa: D417
                 f"at must be the name of a module, a Tap, or a list of these, got a {type(entry).__name__}; names are"
                 " those of model.named_modules()"
             )
-    if memory is not None and not isinstance(memory, MemoryOptions):
-        raise ValueError(f"memory must be MemoryOptions(...) or None, got {memory!r}")
     ofname = {"in_channels": in_channels, "pick": pick, "grid": grid, "layout": None if layout == "auto" else layout}
     stated = {name: value for name, value in ofname.items() if value is not None}
     if stated and (len(entries) != 1 or isinstance(entries[0], Tap)):

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pixelcontrast.contrast.averaging import agree, averaged_parameters
-from pixelcontrast.contrast.checks import check_label_range
+from pixelcontrast.contrast.checks import check_label_range, check_tensor
 from pixelcontrast.contrast.criterion import PixelContrast
 from pixelcontrast.contrast.lazy import LazyContrast
 from pixelcontrast.contrast.options import ContrastOptions
@@ -85,11 +85,12 @@ class AttachedContrast(nn.Module):
         Args:
             labels: Class ids [b *image] or [b 1 *image], at any size; [b k *image] of 0 and 1 if multi-label.
             logits: The model's, [b num_classes *any]; only the class they predict is used.
-            confidence: Of the labels, of their shape; for pseudo-labels.
+            confidence: Of the labels, one number a pixel, [b *image] or [b 1 *image]; for pseudo-labels.
             min_confidence: Pixels of less confidence are ignored.
 
         Returns:
-            The loss; a zero before `start_step`, when nothing of it is computed.
+            The loss; before `start_step`, when nothing of it is computed, a zero without a graph: add it to another
+            loss.
 
         Raises:
             ValueError: If the model did not run since the last call, or twice, or shapes, devices or labels do not fit;
@@ -109,12 +110,17 @@ class AttachedContrast(nn.Module):
 
     @property
     def statistics(self) -> dict[str, Tensor]:
-        """Figures of the last call, see `PixelContrast.statistics`; with several taps under "module/figure"."""
+        """Figures of the last call, see `PixelContrast.statistics`; with several taps under "module/figure".
+
+        Where one module is tapped several times, under "module[pick]/figure".
+        """
         if len(self.taps) == 1:
             return cast(PixelContrast, self.criteria[0]).statistics if self._settled(0) else {}
+        modules = [tap.module for tap in self.taps]
+        names = [tap.module if modules.count(tap.module) == 1 else f"{tap.module}[{tap.pick}]" for tap in self.taps]
         return {
-            f"{tap.module}/{name}": value
-            for i, tap in enumerate(self.taps)
+            f"{tap}/{name}": value
+            for i, tap in enumerate(names)
             if self._settled(i)
             for name, value in cast(PixelContrast, self.criteria[i]).statistics.items()
         }
@@ -245,11 +251,7 @@ class AttachedContrast(nn.Module):
 
 def _check_match(output: Tensor, labels: Tensor, logits: Tensor, tap: Tap) -> None:
     for name, value in (("labels", labels), ("logits", logits)):
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                f"{name} must be a tensor, got {type(value).__name__}; take it out of what holds it, as in"
-                ' outputs.logits or outputs["out"]'
-            )
+        check_tensor(name, value)
         if value.device != output.device:
             raise ValueError(
                 f"{name} are on {value.device}, the features of '{tap.module}' on {output.device}; pass"

@@ -13,13 +13,13 @@ from pixelcontrast.contrast.targets import check_order, warn_of_lost_foreground
 
 def check_shapes(features: Tensor, labels: Tensor, logits: Tensor, *, in_channels: int, num_classes: int) -> None:
     """Raise ValueError where shapes or types do not fit each other and the criterion."""
+    for name, value in (("features", features), ("labels", labels), ("logits", logits)):
+        check_tensor(name, value)
     check_order(labels, logits)
-    if labels.is_floating_point():
-        raise ValueError(f"labels must be class ids, got {labels.dtype}; pass labels.long() if they are whole numbers")
-    if not 3 <= features.ndim <= 5 or not features.numel():
+    _check_integers(labels)
+    if not 3 <= features.ndim <= 5:
         raise ValueError(
-            "features must be [b c *grid] with one to three spatial dimensions and at least one pixel, got"
-            f" {list(features.shape)}"
+            f"features must be [b c *grid] with one to three spatial dimensions, got {list(features.shape)}"
         )
     if features.shape[1] != in_channels:
         raise ValueError(
@@ -37,6 +37,38 @@ def check_shapes(features: Tensor, labels: Tensor, logits: Tensor, *, in_channel
             "features [b c *grid], labels [b *image] and logits [b k *any] must agree in batch and in number of"
             f" spatial dimensions, got {list(features.shape)}, {list(labels.shape)} and {list(logits.shape)}"
         )
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Raise ValueError unless it is a tensor that holds a batch of something."""
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{name} must be a tensor, got {type(value).__name__}; take it out of what holds it, as in"
+            ' outputs.logits or outputs["out"]'
+        )
+    if not value.ndim or not value.numel():
+        raise ValueError(
+            f"{name} must hold a batch of at least one pixel, got {list(value.shape)}; leave this call out"
+        )
+
+
+def check_map_of_embeddings(embeddings: Tensor, labels: Tensor, embedding_dim: int) -> None:
+    """Raise ValueError unless embeddings are a map of that length, and labels ids with as many dimensions."""
+    for name, value in (("embeddings", embeddings), ("labels", labels)):
+        check_tensor(name, value)
+    _check_integers(labels)
+    if not 3 <= embeddings.ndim <= 5 or embeddings.shape[1] != embedding_dim:
+        raise ValueError(f"embeddings must be [b, {embedding_dim}, *grid], got {list(embeddings.shape)}")
+    if labels.ndim != embeddings.ndim - 1 or labels.shape[0] != embeddings.shape[0]:
+        raise ValueError(
+            "embeddings [b d *grid] and labels [b *image] must agree in batch and in number of spatial dimensions, got"
+            f" {list(embeddings.shape)} and {list(labels.shape)}"
+        )
+
+
+def _check_integers(labels: Tensor) -> None:
+    if labels.is_floating_point():
+        raise ValueError(f"labels must be class ids, got {labels.dtype}; pass labels.long() if they are whole numbers")
 
 
 def check_label_range(labels: Integer[Tensor, "b *image"], num_classes: int, *, ignore_index: int = 255) -> None:

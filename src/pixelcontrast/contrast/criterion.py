@@ -167,8 +167,13 @@ class PixelContrast(nn.Module):
     def statistics(self) -> dict[str, Tensor]:
         """Figures of the last call, detached, computed when they are read; empty before the first call.
 
-        0-d tensors, apart from `memory_fill` (share of the slots) and `memory_age` (mean, in calls), which have one
-        entry a class. See `step_statistics` for the others. Reading does not wait for the device.
+        0-d tensors: `loss`, unweighted; `chance_level` and `floor`, what it is where all similarities are equal, and at
+        the regular simplex of `num_classes` classes (with fewer among the keys it can fall below), for as many
+        negatives as were used; the numbers of `anchors` and of `anchors_without_positives`; `hard_anchor_share`, of
+        the anchors that were predicted wrongly; of the anchors among each other the mean cosines
+        `positive_similarity` and `negative_similarity`, `alignment` (mean squared distance of positive pairs) and
+        `uniformity` (arXiv:2005.10242). One entry a class, with a memory only: `memory_fill` (share of the slots) and
+        `memory_age` (mean, in calls). Reading does not wait for the device.
         """
         if self._record is None:
             return {}
@@ -185,7 +190,11 @@ class PixelContrast(nn.Module):
 
     @property
     def last_call(self) -> StepRecord | None:
-        """What the last call left behind, detached; None before the first call."""
+        """What the last call left behind, detached; None before the first call.
+
+        Its fields: loss, anchors (embeddings), labels (of the anchors, -1 where there is none), hard (predicted
+        wrongly), key_counts (keys of each class), temperature.
+        """
         return self._record
 
     def effective_rank(self) -> Float[Tensor, ""]:

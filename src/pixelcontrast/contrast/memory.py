@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from pixelcontrast.contrast import ranks
 from pixelcontrast.contrast.budget import check_room
-from pixelcontrast.contrast.options import MemoryOptions, Storage
+from pixelcontrast.contrast.checks import check_map_of_embeddings
+from pixelcontrast.contrast.options import MemoryOptions, Storage, check_memory
 from pixelcontrast.contrast.rings import class_ranks, compact, overwrite, ring_slots
 from pixelcontrast.ops.hashing import step_key
 from pixelcontrast.ops.regions import region_means
@@ -41,7 +42,7 @@ class MemoryBank(nn.Module):
         pixels_per_class: Capacity for pixels of each class; 0 for none.
         regions_per_class: Capacity for region means of each class; 0 for none.
         pixels_per_region: Random pixels that enter from each class of each image.
-        dtype: Of the stored rows.
+        dtype: Of the stored rows, of floating point.
         storage: "device", or "cpu" to keep the rows (not the rest) in host memory, pinned where there is a GPU;
             `enqueue` then waits for the device.
         candidates_per_class: Most pixels of a class that one rank sends the others in one call. None: all.
@@ -52,6 +53,7 @@ class MemoryBank(nn.Module):
         seed: Of the choice of pixels.
 
     Raises:
+        ValueError: If a number, `dtype` or `storage` is none that a memory can have.
         UserError: If the memory does not fit; it names the options to lower.
     """
 
@@ -79,6 +81,11 @@ class MemoryBank(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_memory(pixels_per_class, regions_per_class, pixels_per_region, candidates_per_class, storage)
+        if num_classes < 1 or embedding_dim < 1:
+            raise ValueError(f"num_classes and embedding_dim must be positive, got {num_classes} and {embedding_dim}")
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype!r}")
         self.num_classes = num_classes
         self.embedding_dim = embedding_dim
         self.capacities = (regions_per_class, pixels_per_class)
@@ -128,7 +135,7 @@ class MemoryBank(nn.Module):
 
     @property
     def age(self) -> Float[Tensor, " k"]:
-        """Mean age of each class's filled rows, in calls of `enqueue`; 0 for a class without rows."""
+        """Mean age of each class's filled rows, in calls of `enqueue`, 1 after the last; 0 for a class without rows."""
         shape = (self.num_classes, sum(self.capacities))
         filled = self.labels[:-1].reshape(shape) >= 0
         ages = (self.clock - self.stamps[:-1]).reshape(shape).where(filled, 0)
@@ -147,10 +154,9 @@ class MemoryBank(nn.Module):
             labels: Class ids on the grid or at the size of the image, brought to the grid by the pixel at each centre.
 
         Raises:
-            ValueError: If shapes do not fit.
+            ValueError: If shapes do not fit, or labels are no integers.
         """
-        if embeddings.shape[1] != self.embedding_dim:
-            raise ValueError(f"embeddings must be [b, {self.embedding_dim}, *grid], got {list(embeddings.shape)}")
+        check_map_of_embeddings(embeddings, labels, self.embedding_dim)
         labels = resize_labels(labels.long(), embeddings.shape[2:])
         regions = region_means(embeddings, labels, self.num_classes, ignore_index=self.ignore_index)
         positions, drawn, _ = self.sample(labels, self.pixels_per_region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
@@ -35,10 +36,14 @@ class MemoryOptions:
     candidates_per_class: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least(0, pixels_per_class=self.pixels_per_class, regions_per_class=self.regions_per_class)
-        _at_least(1, pixels_per_region=self.pixels_per_region, candidates_per_class=self.candidates_per_class)
+        check_memory(
+            self.pixels_per_class,
+            self.regions_per_class,
+            self.pixels_per_region,
+            self.candidates_per_class,
+            self.storage,
+        )
         _one_of("dtype", self.dtype, tuple(_DTYPES))
-        _one_of("storage", self.storage, ("device", "cpu"))
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -95,7 +100,8 @@ class ContrastOptions:
         projection: "dense" projects the whole map; "sampled" only the pixels that are used; "none" takes the features
             as the embeddings.
         projection_norm: "none", or "batch" for a batch normalisation in the projection head, with "dense" only.
-        region_pixels: Most pixels of a region that its mean is taken over under "sampled".
+        region_pixels: Most pixels of a region that its mean is taken over under "sampled", where the memory's
+            `pixels_per_region` is not more.
         max_region_pixels: Most pixels of all regions together under "sampled", on each rank.
         memory: What is kept from earlier steps. None: nothing.
         gather_ranks: Whether the memory takes the candidates of every rank. None: yes if there is more than one.
@@ -140,12 +146,14 @@ class ContrastOptions:
         _at_least(1, max_anchors=self.max_anchors, region_pixels=self.region_pixels)
         _at_least(1, max_region_pixels=self.max_region_pixels)
         _at_least(1, positives_per_anchor=self.positives_per_anchor, negatives_per_anchor=self.negatives_per_anchor)
-        if not self.weight >= 0:
-            raise ValueError(f"weight must not be negative, got {self.weight}; use contrast: null to train without")
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ValueError(
+                f"weight must be finite and not negative, got {self.weight}; use contrast: null to train without"
+            )
         for name in ("temperature", "final_temperature"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}; 0.1 is the paper's")
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value}; 0.1 is the paper's")
         if not 0 <= self.hard_anchor_ratio <= 1:
             raise ValueError(f"hard_anchor_ratio must lie in 0..1, got {self.hard_anchor_ratio}")
         _one_of("anchor_groups", self.anchor_groups, ("class", "image_class"))
@@ -155,6 +163,8 @@ class ContrastOptions:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
+        if self.memory is not None and not isinstance(self.memory, MemoryOptions):
+            raise ValueError(f"memory must be MemoryOptions(...) or None, got {self.memory!r}")
         if self.projection_norm == "batch" and self.projection != "dense":
             raise ValueError(
                 f'projection_norm="batch" needs every pixel, got projection="{self.projection}"; use projection="dense"'
@@ -195,6 +205,19 @@ def preset(name: Literal["paper", "released"], *, training_images: int = 2975) -
     return ContrastOptions(
         weight=0.1429, start_step=5000, anchor_groups="image_class", anchors_per_class=100, mining="all", memory=None
     )
+
+
+def check_memory(
+    pixels_per_class: int,
+    regions_per_class: int,
+    pixels_per_region: int,
+    candidates_per_class: int | None,
+    storage: str,
+) -> None:
+    """Raise ValueError unless a memory can have these sizes and lie there."""
+    _at_least(0, pixels_per_class=pixels_per_class, regions_per_class=regions_per_class)
+    _at_least(1, pixels_per_region=pixels_per_region, candidates_per_class=candidates_per_class)
+    _one_of("storage", storage, ("device", "cpu"))
 
 
 def _at_least(least: int, **values: int | None) -> None:

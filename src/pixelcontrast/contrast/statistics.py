@@ -89,6 +89,7 @@ def loss_floor(
     """Least loss that embeddings can reach: log(1 + |N| exp(-(1 + 1/(C-1))/t)), at the regular simplex of C classes.
 
     The mean similarity of a class to the others cannot fall below -1/(C-1), so a plateau near this value is success.
+    That holds where all C are among the keys: fewer of them can lie further apart.
     """
     gap = 1 + 1 / (num_classes - 1) if num_classes > 1 else 2.0
     temperature = torch.as_tensor(temperature, device=num_negatives.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from math import isqrt, prod
+from math import isfinite, isqrt, prod
 from typing import Literal
 
 from jaxtyping import Float
@@ -44,8 +44,10 @@ class Tap:
         known = ("auto", "channels_first", "channels_last", "tokens")
         if self.layout not in known:
             raise ValueError(f"layout must be one of {', '.join(known)}, got '{self.layout}'")
-        if not self.weight >= 0:
-            raise ValueError(f"a tap's weight must not be negative, got {self.weight} at '{self.module}'; leave it out")
+        if not (isfinite(self.weight) and self.weight >= 0):
+            raise ValueError(
+                f"a tap's weight must be finite and not negative, got {self.weight} at '{self.module}'; leave it out"
+            )
         if self.in_channels is not None and self.in_channels < 1:
             raise ValueError(f"in_channels must be positive, got {self.in_channels} at '{self.module}'")
 

@@ -10,6 +10,7 @@ from typing import Any
 from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import spread_colors
 from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
+from pixelcontrast.data.pairing import contents
 from pixelcontrast.data.text_files import read_text, read_yaml
 from pixelcontrast.errors import DataError, did_you_mean
 
@@ -34,7 +35,8 @@ def read_classes(path: Path, *, drawn: bool = False) -> tuple[LabelSpace, list[i
     """
     how = _HOW_DRAWN if drawn else _HOW
     if not path.is_file():
-        raise DataError(f"{path}: no such file; {how}. Write one, or set data.classes=PATH")
+        there = f". In {path.parent} there is {contents(path.parent)}" if path.parent.is_dir() else ""
+        raise DataError(f"{path}: no such file; {how}. Write one, or set data.classes=PATH{there}")
     try:
         content = _names_by_id(path) if path.suffix == ".json" else read_yaml(path)
         return _classes_of(content, drawn=drawn)

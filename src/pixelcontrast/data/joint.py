@@ -62,6 +62,9 @@ class Joint(DataOptions):
     A class keeps its name or is renamed, part by part; names that are then equal are one class. `classes` says which
     there are and in which order; a class of a part that is not among them has to be renamed, or ignored by null.
 
+    A recipe says, beside `base: camvid/hrnet_w18_small` for all the rest, `data: {name: joint, parts: [{data: {name:
+    camvid, root: A}}, {data: {name: folder, root: B}, rename: {street: road, mud: null}}]}`.
+
     Attributes:
         root: Not used: each part has its own.
         parts: The data sets.

@@ -30,9 +30,10 @@ class Segmentor(nn.Module):
     trained with contrast or not: the projection and the memory belong to the criterion.
 
     Args:
-        model: Backbone and head.
+        model: Backbone and head: `ModelOptions(backbone=..., head=...)` of `pixelcontrast.nn.options`.
         num_classes: Channels of the logits; at least 1.
-        bands: Statistics of images that are not RGB of 8 bits, one number a band; None for RGB.
+        bands: Statistics of images that are not RGB of 8 bits, one number a band: `BandStatistics(mean, std)` of
+            `pixelcontrast.types`; None for RGB.
         class_names: One a class, or none.
         palette: A colour (red, green, blue; 0 to 255) a class, or none.
 
@@ -44,7 +45,7 @@ class Segmentor(nn.Module):
         feature_channels: Of the map that contrast attaches to.
 
     Raises:
-        ValueError: If the backbone, head and options do not fit each other.
+        ValueError: If the backbone, head and options do not fit each other, or names and colours not the classes.
         RunError: If pretrained weights are asked for and cannot be had.
     """
 
@@ -168,3 +169,6 @@ def _check_classes(num_classes: int, class_names: Sequence[str], palette: Sequen
     for what, given in (("class_names", class_names), ("palette", palette)):
         if len(given) not in (0, num_classes):
             raise ValueError(f"{what} must have one entry for each of the {num_classes} classes, got {len(given)}")
+    for color in palette:
+        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+            raise ValueError(f"a colour of the palette must be three numbers from 0 to 255, got {tuple(color)}")

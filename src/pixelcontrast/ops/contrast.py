@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -47,7 +48,7 @@ def pixel_contrast_loss(
         anchor_labels: Class ids; negative for an anchor that is not there, so that shapes stay static.
         keys: Embeddings to compare with, unit L2 norm; they receive gradient too if they require it.
         key_labels: Class ids; negative for a row that is not there, which has no influence whatever it holds.
-        temperature: t, above 0; as a tensor where a compiled graph must not be bound to its value.
+        temperature: t, above 0; as a tensor (not checked) where a compiled graph must not be bound to its value.
         exclude: True where a pair counts neither as positive nor as negative; for small problems (dense only).
         own_key: The key row that is the anchor itself, a pair that counts neither way; negative for none.
         implementation: "dense" reads like the formula and can be differentiated twice; "streaming" never holds the
@@ -57,28 +58,30 @@ def pixel_contrast_loss(
 
     Returns:
         Mean in nats over the anchors that have a positive; a zero attached to the graph if none has. An anchor with
-        positives but no negatives counts with loss 0. Between log(1 + |N|) at chance and, at the regular simplex of C
-        classes, log(1 + |N| exp(-(1 + 1 / (C - 1)) / t)).
+        positives but no negatives counts with loss 0. Where all similarities are equal (chance) it is log(1 + |N|), and
+        more where positives are less similar than negatives; at the regular simplex of C classes, the least that
+        equally frequent ones can reach, log(1 + |N| exp(-(1 + 1 / (C - 1)) / t)).
 
     Raises:
-        ValueError: If `temperature` is not positive, or `exclude` or `own_key` has the wrong shape, or the
-            implementation cannot do what is asked: `exclude` is for dense, float64 not for triton.
+        ValueError: If `temperature`, a number, is not positive, or anything has the wrong shape, or the implementation
+            cannot do what is asked: `exclude` is for dense, triton neither for float64 nor without a GPU.
 
     float16 and bfloat16 are computed in float32, autocast or not. Memory: dense holds several n x m matrices; streaming
     one of 1024 columns. Cost: on a CPU about two products of n x m x d, four if keys receive gradient.
     """
     _check(temperature, anchors, anchor_labels, exclude, own_key, implementation, get_args(Implementation))
     _check_keys(anchors, keys, key_labels, implementation)
-    if exclude is not None and exclude.shape != (anchors.shape[0], keys.shape[0]):
+    pairs = (anchors.shape[0], keys.shape[0])
+    if exclude is not None and (exclude.shape != pairs or exclude.dtype != torch.bool):
         raise ValueError(
-            f"exclude must be [anchors, keys] = [{anchors.shape[0]}, {keys.shape[0]}], got {list(exclude.shape)}"
+            f"exclude must be bool [anchors, keys] = {list(pairs)}, got {list(exclude.shape)} of {exclude.dtype}"
         )
     if implementation == "auto":
         small = anchors.shape[0] * keys.shape[0] <= _SMALL
         implementation = "dense" if small or exclude is not None else "streaming"
     if implementation == "dense":
-        pairs = _pairs(anchor_labels, key_labels, exclude, own_key)
-        return _dense(anchors, anchor_labels, keys, key_labels, temperature, *pairs)
+        kinds = _pairs(anchor_labels, key_labels, exclude, own_key)
+        return _dense(anchors, anchor_labels, keys, key_labels, temperature, *kinds)
     keys_set = PixelSet(keys, key_labels)
     batch, memory = (keys_set, None) if keys.requires_grad else (None, keys_set)
     return contrast_key_sets(
@@ -166,6 +169,7 @@ def _check(
         raise ValueError(f"temperature must be above 0, got {temperature}")
     if implementation not in known:
         raise ValueError(f'implementation must be one of {", ".join(known)}, got "{implementation}"')
+    _check_rows("anchors", anchors)
     n = anchors.shape[0]
     if anchor_labels.shape != (n,):
         raise ValueError(f"anchor_labels must have one entry an anchor, [{n}], got {list(anchor_labels.shape)}")
@@ -175,13 +179,24 @@ def _check(
         raise ValueError(f"own_key must have one row an anchor, [{n}], got {list(own_key.shape)}")
 
 
+def _check_rows(name: str, rows: Tensor) -> None:
+    if rows.ndim != 2:
+        raise ValueError(
+            f"{name} must be rows [n, d], one a pixel, got {list(rows.shape)}; of a map [b d *grid] take"
+            " x.movedim(1, -1).flatten(0, -2), or a sample of them"
+        )
+
+
 def _check_keys(anchors: Tensor, keys: Tensor, labels: Tensor, implementation: str) -> None:
+    _check_rows("keys", keys)
     if labels.shape != keys.shape[:1]:
         raise ValueError(f"the labels of keys must have one entry a key, [{keys.shape[0]}], got {list(labels.shape)}")
     if keys.shape[1] != anchors.shape[1]:
         raise ValueError(f"keys must have the length of the anchors, {anchors.shape[1]}, got {keys.shape[1]}")
     if implementation == "triton" and torch.float64 in {anchors.dtype, keys.dtype}:
         raise ValueError('implementation="triton" computes in float32 at most, got float64; pass "streaming" or "auto"')
+    if implementation == "triton" and anchors.device.type == "cpu" and "TRITON_INTERPRET" not in os.environ:
+        raise ValueError('implementation="triton" needs a GPU, got anchors on the CPU; pass "streaming" or "auto"')
 
 
 def _pairs(

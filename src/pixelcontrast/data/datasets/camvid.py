@@ -72,7 +72,10 @@ class Camvid(DataOptions):
         if names.is_file():
             wanted = {Path(name).stem.removesuffix("_L") for name in read_list(names, layout=self.layout())}
             if missing := tuple(root / FRAMES / name for name in sorted(wanted - images.keys())):
-                message = f"{names}: {len(missing)} frames are not in {FRAMES}: {some(path.name for path in missing)}"
+                message = (
+                    f"{names}: {len(missing)} frames are not in {FRAMES}: {some(path.name for path in missing)}; add "
+                    "them or take the names off the list"
+                )
                 return Pairing([], (Leftover(message, missing),))
         else:
             wanted = {name for name in (*images, *labels) if segnet_split(name) == split}

@@ -23,17 +23,20 @@ _IMAGE_END = "_leftImg8bit.png"
 
 @dataclass(frozen=True, kw_only=True)
 class Cityscapes(DataOptions):
-    """Cityscapes: 2975 train, 500 val and 1525 test images of 50 cities at 1024x2048, 19 classes.
+    """Cityscapes: 2975 train, 500 val and 1525 test images of 27 cities at 1024x2048, 19 classes.
 
-    Layout: leftImg8bit/{train,val,test}/CITY/*_leftImg8bit.png beside
-    gtFine/{train,val}/CITY/*_gtFine_labelIds.png (or _labelTrainIds.png), and gtCoarse likewise.
+    Layout: leftImg8bit/{train,val,test}/CITY/*_leftImg8bit.png beside gtFine/{train,val}/CITY/*_gtFine_labelIds.png
+    (or *_gtFine_labelTrainIds.png, with data.label_files=train_ids); or beside gtCoarse/ with *_gtCoarse_labelIds.png,
+    with data.annotations=coarse, where there may be train_extra/ as well.
 
     Of the 34 label ids 15 are ignored; plates of cars (id -1) are not drawn in the files. The test split has no labels
     that are public. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016.
 
     Attributes:
         root: The folder that holds leftImg8bit/ and gtFine/.
-        annotations: `fine`, or `coarse` polygons, which exist for the split `train_extra` (19998 images) as well.
+        annotations: `fine`, or `coarse` polygons, of `val` too, which is then scored against them. They exist for the
+            split `train_extra` (19998 images of 23 more cities) as well, which can be checked and evaluated; what is
+            trained on is `train`.
         label_files: `label_ids` as downloaded, or `train_ids` as cityscapesScripts makes them: 0-18, 255 ignored.
     """
 
@@ -89,5 +92,6 @@ def _by_city(folder: Path, end: str, *, layout: str) -> dict[str, Path]:
     found: Iterable[Path] = sorted(path for path in folder.glob(f"*/*{end}") if path.name[0] != ".")
     named = {path.name.removesuffix(end): path for path in found}
     if not named:
-        raise DataError(f"{folder}: expected CITY/*{end}, got {contents(folder)}. The layout is {layout}")
+        city = next((path for path in sorted(folder.iterdir()) if path.is_dir()), folder)
+        raise DataError(f"{folder}: expected CITY/*{end}; in {city} there is {contents(city)}. The layout is {layout}")
     return named

@@ -70,13 +70,19 @@ class CocoStuff(DataOptions):
                 ids[number] = number
             elif number not in UNUSED:
                 ids[number] = number - sum(unused < number for unused in UNUSED)
+        numbered = "" if self.classes == 182 else " without the 11 unused ones, which data.classes=182 takes as well,"
         if (folder / "stuffthingmaps").is_dir():
             pairing, raw = self._pair_164k(folder, split), ids
-            advice = "Ids 0-181 without the 11 unused ones are the classes, 255 is ignored"
+            advice = (
+                f"Ids 0-181{numbered} are the classes and 255 is ignored, as in stuffthingmaps_trainval2017.zip; use "
+                "those files, not the pixelmaps of stuff alone"
+            )
         elif (folder / "imageLists").is_dir():
             pairing = self._pair_10k(folder, split)
             raw = {0: IGNORE_INDEX} | {number + 1: label for number, label in ids.items()}
-            advice = "Ids 1-182 without the 11 unused ones are the classes, 0 is ignored"
+            advice = (
+                f"Ids 1-182{numbered} are the classes and 0 is ignored, as in cocostuff-10k-v1.1.zip; use those files"
+            )
         else:
             raise DataError(f"{folder}: expected {self.layout()}; got {contents(folder)}")
         files = PairedFiles(pairing.pairs, self.label_space, IdFiles(raw_id_table(raw), advice))

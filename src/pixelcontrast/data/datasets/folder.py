@@ -126,7 +126,10 @@ class Folder(DataOptions):
                 continue
             image, labels = root / row["image"], root / row["labels"] if row.get("labels") else None
             if labels is None and split != "test":
-                raise DataError(f"{path}: row {number} ({image.name}) has no labels; only a test split may go without")
+                raise DataError(
+                    f"{path}: row {number} ({image.name}) has no labels, only {', '.join(sorted(row))}; fill "
+                    "the column labels, without which only a test split may go"
+                )
             if missing := [file for file in (image, labels) if file is not None and not is_there(file)]:
                 message = f"{path}: row {number} names {missing[0]}, which is not there; paths start at {root}"
                 leftovers.append(Leftover(message, tuple(missing)))

@@ -29,7 +29,8 @@ class Hub(DataOptions):
 
     Needs the extra `hub` (the library datasets). A repository is downloaded to its cache, unless `streaming` is on:
     then parquet files are read where they lie, some hundred rows at a time, and the order of training stays within four
-    such blocks for a while; each worker reads its own. A row may go without labels in a test split.
+    such blocks for a while; each worker reads its own. A row may go without labels in a test split,
+    and if that is not streamed, the whole column may be missing.
 
     Attributes:
         root: The repository's name, or the folder.
@@ -102,7 +103,14 @@ class Hub(DataOptions):
             )
         rows = rows.remove_columns([name for name in rows.column_names if name not in self._columns()])
         for column in rows.column_names:
-            rows = rows.cast_column(column, datasets.Image(decode=False))  # the bytes as they are: we decode them
+            try:
+                rows = rows.cast_column(column, datasets.Image(decode=False))  # the bytes as they are: we decode them
+            except Exception as error:  # of the library, or of pyarrow below it
+                held = getattr(rows.features[column], "dtype", type(rows.features[column]).__name__)
+                raise DataError(
+                    f"{self.root}: expected images in the column '{column}', got {held}; set data.image_column and "
+                    "data.label_column to columns of pictures"
+                ) from error
         table: Table = rows
         return table
 
