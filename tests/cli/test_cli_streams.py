@@ -59,5 +59,8 @@ def test_what_has_a_reader_is_read() -> None:
 
 
 def test_a_full_disk_is_told() -> None:
-    with Path("/dev/full").open("w") as like, pytest.raises(OSError, match="No space left"):
-        LastingStream(like).write("a line\n")
+    with Path("/dev/full").open("w") as like:
+        stream = LastingStream(like)
+        for last in (lambda: stream.write("a line\n"), stream.close):
+            with pytest.raises(OSError, match="No space left"):
+                last()

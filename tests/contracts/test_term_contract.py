@@ -1,6 +1,7 @@
 """What every dense term of the union must do, so that a new one cannot be left out."""
 
 import dataclasses
+import inspect
 from typing import get_args
 
 import pytest
@@ -39,7 +40,7 @@ def test_every_term_is_a_frozen_option_with_a_weight(term: DenseTerm) -> None:
 
 def test_every_option_is_documented(term: DenseTerm) -> None:
     for field in dataclasses.fields(term):
-        assert f"        {field.name}: " in (type(term).__doc__ or "")
+        assert f"\n    {field.name}: " in inspect.cleandoc(type(term).__doc__ or "")
 
 
 def test_logits_of_any_size_are_resized_to_the_labels(term: DenseTerm) -> None:

@@ -32,7 +32,7 @@ def test_keywords_and_options_make_the_same_criterion() -> None:
 def test_every_option_is_documented(cls: type) -> None:
     assert cls.__doc__ is not None
     for field in dataclasses.fields(cls):
-        assert f"        {field.name}: " in cls.__doc__
+        assert f"\n    {field.name}: " in inspect.cleandoc(cls.__doc__)
 
 
 @pytest.mark.parametrize(

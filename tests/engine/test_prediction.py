@@ -184,7 +184,7 @@ class TestWhatIsFound:
             find_inputs([tmp_path])
         with pytest.raises(DataError, match="no image or video in"):
             find_inputs([tmp_path / "*.jpg"])
-        with pytest.raises(DataError, match="no pattern that can be looked for"):
+        with pytest.raises(DataError, match="no pattern that can be looked for|no image or video"):  # in 3.13 it is one
             find_inputs([tmp_path / "**.jpg"])
 
     def test_two_files_of_one_name_are_refused(self, tmp_path: Path) -> None:

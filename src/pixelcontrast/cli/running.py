@@ -91,7 +91,9 @@ def recipe_of_run(run: Path, overrides: list[str] | None) -> Recipe:
 
 def recipe_title(recipe: str) -> str:
     """Folder below runs/ for a recipe: a shipped one's name, or a file's stem."""
-    return (Path(recipe).stem.strip(".") or "recipe") if recipe.endswith((".yaml", ".yml")) else recipe
+    if not recipe.endswith((".yaml", ".yml")):
+        return recipe
+    return Path(recipe).name.rpartition(".")[0].strip(".") or "recipe"
 
 
 def _run_folder(run_dir: Path | None, runs: Path, *, resume: bool) -> Path:
