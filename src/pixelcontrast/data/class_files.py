@@ -9,8 +9,8 @@ from typing import Any
 
 from pixelcontrast.data.label_files import IdFiles
 from pixelcontrast.data.label_tables import spread_colors
-from pixelcontrast.data.labels import IGNORE_INDEX, LabelSpace, raw_id_table
-from pixelcontrast.data.pairing import contents
+from pixelcontrast.data.labels import IGNORE_INDEX, UNKNOWN, LabelSpace, raw_id_table
+from pixelcontrast.data.pairing import contents, some
 from pixelcontrast.data.text_files import read_text, read_yaml
 from pixelcontrast.errors import DataError, did_you_mean
 
@@ -98,9 +98,11 @@ def _classes_of(content: Any, *, drawn: bool) -> tuple[LabelSpace, list[int]]:  
         str(name): _fields(str(name), entry, needed="color" if drawn else "id") for name, entry in content.items()
     }
     ids = [*range(len(entries))] if drawn else [entry["id"] for entry in entries.values()]
+    if len(ids) > UNKNOWN:
+        raise ValueError(f"at most {UNKNOWN} classes can be told apart, got {len(ids)}; merge the rare ones")
     wrong = [number for number in ids if type(number) is not int or not 0 <= number <= IGNORE_INDEX]
-    if wrong or len(set(ids)) != len(ids):
-        raise ValueError(f"ids must differ and lie in 0 to {IGNORE_INDEX}, got {ids}")
+    if wrong := wrong or sorted(number for number in {*ids} if ids.count(number) > 1):
+        raise ValueError(f"ids must differ and lie in 0 to {IGNORE_INDEX}, got {some(map(str, wrong))}")
     colors = zip(entries.values(), spread_colors(len(entries)), strict=True)
     palette = tuple((int(c[0]), int(c[1]), int(c[2])) for c in (entry.get("color", color) for entry, color in colors))
     return LabelSpace(tuple(entries), palette), ids
