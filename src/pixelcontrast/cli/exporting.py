@@ -54,6 +54,7 @@ def export(
     typer.echo(f"run and compared with the network in PyTorch: {what} {report.difference:.2g}")
     if report.smallest_side > 1:
         mean, std = ([float(f"{value:.4g}") for value in values] for values in (segmentor.mean, segmentor.std))
-        scale = "RGB" if segmentor.bands is None else "bands of 8 bits"
+        rgb = segmentor.bands is None
+        scale = "RGB divided by 255" if rgb else "bands in the units of their files (8 bits divided by 255)"
         typer.echo(f"input: images of any batch, height and width of at least {report.smallest_side}, normalised:")
-        typer.echo(f"  {scale} divided by 255, minus {mean}, divided by {std}; the file says so, too, and the classes")
+        typer.echo(f"  {scale}, minus {mean}, divided by {std}; the file says so, too, and the classes")
