@@ -39,6 +39,7 @@ tests: $(VENV)/installed
 	PIXELCONTRAST_CHECK_SHAPES=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow"
 
 test-slow: $(VENV)/installed
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/python -m pytest -m "slow and not compiled"
 	PIXELCONTRAST_CHECK_SHAPES=0 $(BIN)/python -m pytest -m "compiled and slow"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import statistics
 import sys
 import time
@@ -16,6 +15,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pixelcontrast.engine.json_lines import append_line, read_lines
+
+if sys.platform == "win32":
+    import psutil
+else:
+    import resource
 
 
 class MeasureSpeed(Callback):
@@ -71,5 +75,7 @@ def peak_bytes(device: torch.device) -> int:
     """Most memory held so far: of a GPU what torch allocated, else what the system gave this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
