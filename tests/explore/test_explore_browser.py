@@ -301,8 +301,9 @@ def test_the_theme_changes(browser: Any, server: Server) -> None:
 def test_other_names_are_refused_and_other_sites_may_not_frame_it(server: Server) -> None:
     with urllib.request.urlopen(server.address) as answer:
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    with pytest.raises(urllib.error.HTTPError, match="421"):
+    with pytest.raises(urllib.error.HTTPError, match="421") as refused:
         urllib.request.urlopen(urllib.request.Request(server.address, headers={"Host": "evil.example"}))
+    refused.value.close()
 
 
 def test_the_server_asks_nobody(browser: Any, server: Server) -> None:
